@@ -1,0 +1,1 @@
+//! Builds everything from the configuration; starts and shuts down.

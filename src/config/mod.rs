@@ -1,0 +1,17 @@
+//! The configuration: as written ([`load`]), as checked ([`role`], [`Config`]), and what each key
+//! means ([`schema`]).
+//!
+//! Danger: a misspelt key or a wrong number that is silently ignored sends mail nowhere, or with
+//! the wrong credentials. Rule: a configuration is checked whole before anything is opened; every
+//! mistake is reported at once, each with its key, file, line and the fix; nothing else in the
+//! program ever sees an unchecked value.
+
+pub mod role;
+
+pub use role::{
+    Admin, Anonymous, Client, ClientPassword, Cloud, Config, Expunge, GoogleAccount, Host,
+    LargeMessages, Limits, Listen, ListenAddress, Log, LogFormat, MailServer, Microsoft365,
+    MicrosoftApp, MicrosoftCredential, MsalCache, Network, Pickup, ReceivingKind, ReceivingRole,
+    Security, SenderPolicy, SendingKind, SendingRole, ServerAuth, Spool, SpoolMode, Template,
+    TlsFiles, UpstreamNet,
+};

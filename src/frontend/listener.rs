@@ -1,0 +1,1 @@
+//! Accepts connections and starts their sessions.

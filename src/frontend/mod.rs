@@ -1,0 +1,41 @@
+//! What clients talk to: listeners, logins, one session per connection.
+//!
+//! Danger: a client is a stranger until it has logged in, and often an old program afterwards; it
+//! may be slow, hostile or gone. Rule: everything a session may use (time, memory, octets) has a
+//! limit in [`Context`]; a session knows providers only as the traits of [`crate::mail`].
+
+pub mod imap;
+pub mod listener;
+pub mod login;
+pub mod pop3;
+pub mod relay;
+pub mod smtp;
+pub mod stream;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Anonymous, Limits};
+use crate::mail::{MemoryBudget, Roles};
+use crate::tls::ServerTls;
+
+/// What a session may use. One per configuration: a reload makes a new one for new sessions.
+pub struct Context {
+    /// Checks logins; survives reloads so that lock-outs do.
+    pub logins: Arc<login::Logins>,
+    /// The roles that are on.
+    pub roles: Roles,
+    /// Networks that may send without a login.
+    pub anonymous: Option<Anonymous>,
+    /// Limits on size, number and time.
+    pub limits: Limits,
+    /// The listeners' certificate.
+    pub tls: ServerTls,
+    /// Memory for messages in flight.
+    pub messages: MemoryBudget,
+    /// What greetings call this host.
+    pub host_name: String,
+    /// Cancelled when the process is to stop: a session ends as soon as it owes the client nothing.
+    pub stopping: CancellationToken,
+}

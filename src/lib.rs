@@ -1,0 +1,43 @@
+//! authbridge: SMTP, IMAP and POP3 with a plain login on one side, OAuth 2 mail services on the
+//! other.
+//!
+//! # The map
+//! | room | what it is for |
+//! | --- | --- |
+//! | [`cli`] | one file per command |
+//! | [`app`] | builds everything from the configuration; starts and shuts down |
+//! | [`config`] | keys, files, environment; checked roles |
+//! | [`protocol`] | codecs for SMTP, IMAP, POP3, SASL and MIME; no I/O |
+//! | [`mail`] | neutral types; the traits [`mail::Upstream`] and [`mail::Submission`] |
+//! | [`frontend`] | listeners, logins, sessions, the copy loop |
+//! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; Graph |
+//! | [`oauth`] | token sources, one file per grant; refresh |
+//! | `sandbox` | the make-believe cloud of the demo and the tests |
+//! | [`tls`], [`secret`], [`telemetry`] | certificates and streams; what never prints; logs |
+//!
+//! # How data flows
+//! A client connects to a listener in [`frontend`]. Its session feeds bytes to [`protocol`], gets a
+//! command and checks it against the state's table. The login finds the client's roles; then
+//! [`mail::Upstream`] opens the mailbox and the session turns into a byte relay, or, for SMTP,
+//! envelope and message go through [`mail::Submission`] to an SMTP service or to Graph.
+//!
+//! # What always holds
+//! - 250 after DATA means that the upstream has taken the message.
+//! - The envelope alone decides who receives.
+//! - An upstream's failure is never told as a wrong password.
+//! - A secret is a [`secret::Secret`] from the moment it is read.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod frontend;
+pub mod mail;
+pub mod oauth;
+pub mod platform;
+pub mod protocol;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+pub mod secret;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,23 @@
+//! The neutral words of mail, in which front-ends and upstreams meet.
+//!
+//! Danger: if a front-end knew Graph, or an upstream knew SMTP replies to clients, every provider
+//! would need its own front-end. Rule: front-ends see [`Submission`], [`Upstream`] and
+//! [`Error`]; upstreams see [`ReversePath`], [`Recipient`] and [`Message`]; neither sees the other.
+
+pub mod address;
+pub mod envelope;
+pub mod error;
+pub mod message;
+pub mod reference;
+pub mod roles;
+pub mod submission;
+pub mod upstream;
+
+pub use address::Address;
+pub use envelope::{BodyKind, Recipient, Ret, ReversePath};
+pub use error::{Error, Kind, SmtpReply};
+pub use message::{Content, MemoryBudget, Message, MessageBuffer};
+pub use reference::{Reference, SessionId};
+pub use roles::Roles;
+pub use submission::{Delivered, Features, Submission, Transaction};
+pub use upstream::{Duplex, Opened, Protocol, Relay, Upstream};

@@ -1,0 +1,54 @@
+//! Handing a message over for sending.
+//!
+//! Danger: a reply of 250 is a promise. Rule: [`Transaction::deliver`] returns `Ok` only when the
+//! upstream has taken the message for every recipient that [`Transaction::recipient`] accepted,
+//! or when it is on disk; dropping a transaction before that sends nothing.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{Error, Message, Recipient, ReversePath};
+
+/// A place that takes messages: an upstream SMTP service, Graph, later the spool.
+pub trait Submission: Send + Sync {
+    /// What the place is known to offer right now, for EHLO. Never waits.
+    fn features(&self) -> Features;
+
+    /// Starts a transaction for the client `login` (`None`: an anonymous network).
+    ///
+    /// An upstream that can tell at once refuses a bad sender here or at the first recipient.
+    fn begin<'a>(
+        &'a self,
+        login: Option<&'a str>,
+        from: ReversePath,
+    ) -> BoxFuture<'a, Result<Box<dyn Transaction>, Error>>;
+}
+
+/// One message on its way: recipients, then the message.
+pub trait Transaction: Send {
+    /// Adds a recipient. An error refuses this recipient alone; the transaction goes on.
+    fn recipient(&mut self, recipient: Recipient) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Hands the message over for all accepted recipients.
+    fn deliver(
+        self: Box<Self>,
+        message: Arc<Message>,
+    ) -> BoxFuture<'static, Result<Delivered, Error>>;
+}
+
+/// The upstream has taken the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// What the upstream said, such as its queue id; goes into the client's 250 reply and the log.
+    pub note: String,
+}
+
+/// What a [`Submission`] offers beyond plain SMTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Largest message in octets, where known (RFC 1870).
+    pub max_size: Option<u64>,
+    /// Takes DSN parameters (RFC 3461). Only then does EHLO offer DSN.
+    pub dsn: bool,
+}

@@ -1,0 +1,3 @@
+//! The `authbridge` program: see the library's documentation.
+
+fn main() {}

@@ -1,0 +1,82 @@
+//! Linux and other Unix systems.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = true;
+
+/// Root's services keep state under `/var/lib` (Filesystem Hierarchy Standard 5.8); a user's
+/// programs under `$XDG_STATE_HOME` (XDG Base Directory Specification).
+pub(super) fn state_directory() -> PathBuf {
+    if let Some(path) = systemd("STATE_DIRECTORY") {
+        return path;
+    }
+    match home() {
+        Some(home) => variable("XDG_STATE_HOME")
+            .unwrap_or_else(|| home.join(".local/state"))
+            .join("authbridge"),
+        None => PathBuf::from("/var/lib/authbridge"),
+    }
+}
+
+pub(super) fn config_directory() -> PathBuf {
+    if let Some(path) = systemd("CONFIGURATION_DIRECTORY") {
+        return path;
+    }
+    match home() {
+        Some(home) => {
+            variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("authbridge")
+        }
+        None => PathBuf::from("/etc/authbridge"),
+    }
+}
+
+/// systemd gives a service its folders as a list of absolute paths (systemd.exec).
+fn systemd(name: &str) -> Option<PathBuf> {
+    let value = std::env::var(name).ok()?;
+    value.split(':').next().filter(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The home folder of an ordinary user; root and services have none that counts.
+fn home() -> Option<PathBuf> {
+    variable("HOME").filter(|home| home != Path::new("/root") && home != Path::new("/"))
+}
+
+pub(super) fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+pub(super) fn create_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+pub(super) async fn stop_requested() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Each session holds two sockets, and the usual soft limit is 1,024.
+pub(super) fn raise_open_file_limit() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}

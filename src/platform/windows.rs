@@ -1,0 +1,51 @@
+//! Windows.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tokio::signal::windows;
+
+pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = false;
+
+pub(super) fn state_directory() -> PathBuf {
+    program_data().join("state")
+}
+
+pub(super) fn config_directory() -> PathBuf {
+    program_data()
+}
+
+/// `%ProgramData%` is the same for a service and for the administrator who sets it up.
+fn program_data() -> PathBuf {
+    std::env::var_os("ProgramData")
+        .map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from)
+        .join("authbridge")
+}
+
+pub(super) fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+pub(super) fn create_private_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+pub(super) async fn stop_requested() -> io::Result<()> {
+    let mut interrupt = windows::ctrl_c()?;
+    let mut closed = windows::ctrl_close()?;
+    let mut shutdown = windows::ctrl_shutdown()?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = closed.recv() => {}
+        _ = shutdown.recv() => {}
+    }
+    Ok(())
+}
+
+/// Windows sets no such limit on sockets.
+pub(super) fn raise_open_file_limit() -> Option<u64> {
+    None
+}

@@ -1,0 +1,1 @@
+//! The message's octets between DATA and its end: dot-stuffing both ways.

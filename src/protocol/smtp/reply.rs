@@ -1,0 +1,1 @@
+//! Replies: reading an upstream's, EHLO keywords included.

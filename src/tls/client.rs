@@ -1,0 +1,85 @@
+//! TLS towards upstreams.
+//!
+//! Danger: see the module above. Rule: the system's own roots, plus `Proxy.Upstream.CaPath`.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::Verifier;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::Error;
+use super::identity::{problem, read};
+use crate::platform;
+
+/// How we connect to services over TLS. Cheap to clone; sessions are resumed across clones.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// Trusts the system's roots and those in `extra_roots` (PEM).
+    pub fn new(extra_roots: Option<&Path>) -> Result<Self, Error> {
+        let extra = extra_roots.map(read_roots).transpose()?.unwrap_or_default();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let own_roots_only = !extra.is_empty() && !platform::VERIFIER_TAKES_EXTRA_ROOTS;
+        let verifier = match own_roots_only {
+            true => None,
+            false => Verifier::new_with_extra_roots(extra.clone(), Arc::clone(&provider)).ok(),
+        };
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = match verifier {
+            Some(verifier) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth(),
+            // Also on a system without any root of its own; without extra ones nobody is trusted.
+            None => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(extra);
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+        };
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// The configuration for HTTP clients, which set their own ALPN.
+    pub fn rustls_config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.config)
+    }
+
+    /// Does the handshake; fails when the certificate is not valid for `host`.
+    pub async fn connect<S>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
+    }
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientTls")
+    }
+}
+
+fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let content = read(path)?;
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(&content)
+        .collect::<Result<_, _>>()
+        .map_err(|error| problem(path, format!("broken PEM certificate ({error})")))?;
+    match roots.is_empty() {
+        true => Err(problem(path, "holds no certificate (-----BEGIN CERTIFICATE-----)")),
+        false => Ok(roots),
+    }
+}
