@@ -1,0 +1,1 @@
+//! Adds what a message must have and lacks.

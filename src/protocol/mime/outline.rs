@@ -1,0 +1,1 @@
+//! The tree of MIME parts, as ranges of the message.

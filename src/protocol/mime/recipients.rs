@@ -1,0 +1,1 @@
+//! Header recipients against the envelope.
