@@ -1,0 +1,34 @@
+# Two commands matter: `cargo run --release -- demo` and `make check`.
+CARGO ?= cargo
+WINDOWS := x86_64-pc-windows-gnu
+# Programs that the tests drive, as Debian packages.
+TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix python3 openssl gcc
+
+.PHONY: check tools format lint test docs windows bench
+
+check: tools format lint test docs windows
+	@echo 'make check: all passed'
+
+# Installs what is missing; on a machine that is not Debian the tests name what they lack.
+tools:
+	@packaging/install-test-tools $(TOOLS)
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test:
+	AUTHBRIDGE_REQUIRE_TOOLS=1 $(CARGO) test --locked
+
+docs:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+# The Windows target compiles, where its standard library and a C compiler can be had.
+windows:
+	@packaging/check-windows $(WINDOWS)
+
+bench:
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench wire
