@@ -1,1 +1,139 @@
-//! Builds everything from the configuration; starts and shuts down.
+//! Builds everything from the configuration; starts, serves and shuts down.
+//!
+//! Danger: a half-started proxy takes mail that it can't deliver; a hasty stop cuts a message in
+//! two. Rule: everything that can fail at start fails before the first listener accepts, and a stop
+//! waits for what is in flight, up to [`GRACE`].
+
+mod roles;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, SpoolMode};
+use crate::frontend::Context;
+use crate::frontend::listener::{Bound, ListenError, Listeners};
+use crate::frontend::login::Logins;
+use crate::mail::MemoryBudget;
+use crate::tls::{self, ClientTls, ServerTls};
+use crate::{oauth, platform};
+
+/// Memory for messages in flight, all sessions together, in octets; more goes to temporary files.
+const MESSAGE_MEMORY: usize = 128 << 20;
+
+/// How long a stop waits for messages in flight and for clients to end their sessions. Service
+/// managers kill after 90 s (systemd) or less.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// Why the proxy can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A certificate, key or root file.
+    #[error("{0}")]
+    Tls(#[from] tls::Error),
+    /// An address to listen on.
+    #[error("{0}")]
+    Listen(#[from] ListenError),
+    /// The HTTP client, or a role's credentials.
+    #[error("{0}")]
+    Credentials(#[from] oauth::Error),
+    /// The state folder can't be made.
+    #[error("Proxy.StateDirectory: {}: {source}; create it, or name another folder", .path.display())]
+    StateDirectory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A proxy whose listeners are bound.
+pub struct App {
+    listeners: Listeners,
+    context: Context,
+    notes: Vec<String>,
+}
+
+impl App {
+    /// Builds every role and binds every listener.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        platform::raise_open_file_limit();
+        let state = &config.state_directory;
+        platform::create_private_directory(state)
+            .map_err(|source| Error::StateDirectory { path: state.clone(), source })?;
+        let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
+        let context = Context {
+            logins: Arc::new(Logins::new(config.clients.clone())),
+            roles: roles::build(config, &client_tls)?,
+            anonymous: config.anonymous.clone(),
+            limits: config.limits.clone(),
+            tls: server_tls(config)?,
+            messages: MemoryBudget::new(MESSAGE_MEMORY),
+            host_name: host_name(),
+            stopping: CancellationToken::new(),
+        };
+        let listeners = Listeners::bind(&config.listen)?;
+        Ok(Self { listeners, context, notes: notes(config) })
+    }
+
+    /// What is bound, with the ports that were picked.
+    pub fn bound(&self) -> &[Bound] {
+        self.listeners.bound()
+    }
+
+    /// What is configured and not in effect yet, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Serves until `stop` is done, then lets sessions finish.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let stopping = self.context.stopping.clone();
+        let (_keep, contexts) = watch::channel(Arc::new(self.context));
+        let serving = self.listeners.serve(contexts, stopping.clone(), GRACE);
+        tokio::pin!(serving);
+        tokio::select! {
+            () = stop => {}
+            () = &mut serving => return,
+        }
+        tracing::info!("stopping: sessions may finish for {} s", GRACE.as_secs());
+        stopping.cancel();
+        serving.await;
+        tracing::info!("stopped");
+    }
+}
+
+fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {
+    match &config.tls {
+        Some(files) => ServerTls::from_files(&files.certificate, files.key.as_deref()),
+        None => ServerTls::self_signed(&config.state_directory.join("certs")),
+    }
+}
+
+/// The name in greetings. Clients are local: the machine's real name helps nobody and says much.
+fn host_name() -> String {
+    "localhost".to_owned()
+}
+
+/// Settings that are read and checked but whose work comes with a later version.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    if config.spool.mode != SpoolMode::Off {
+        let mode = match config.spool.mode {
+            SpoolMode::Always => "always",
+            SpoolMode::Fallback | SpoolMode::Off => "fallback",
+        };
+        notes.push(format!(
+            "Proxy.Spool.Mode = {mode} acts as off in this version: a client gets the upstream's \
+             own answer, and nothing is queued"
+        ));
+    }
+    notes.extend(config.pickups.iter().map(|pickup| {
+        format!("Proxy.Pickup.{}: this version watches no folders; nothing is sent", pickup.name)
+    }));
+    notes
+}

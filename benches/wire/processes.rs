@@ -1,0 +1,157 @@
+//! Starts upstream, relay and authbridge as processes of their own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use authbridge::tls::ClientTls;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::driver::Way;
+use crate::upstream;
+
+/// Everything that runs, ended on drop.
+pub struct Bench {
+    /// Direct, relay, authbridge.
+    pub ways: Vec<Way>,
+    authbridge: u32,
+    children: Vec<Child>,
+    _folder: TempDir,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let certificates = folder.path().join("certs");
+        let (upstream, addresses) =
+            spawn(Command::new(&own).arg("upstream").arg(&certificates), 4);
+        let ca = certificates.join("cert.pem");
+        let mut relay = Command::new(&own);
+        relay.arg("relay").arg(&ca).args(addresses[..3].iter().map(ToString::to_string));
+        let (relay, relayed) = spawn(&mut relay, 3);
+        let (proxy, proxied) = authbridge(folder.path(), &ca, &addresses);
+        let way = |name, at: &[SocketAddr], tls, password| Way {
+            name,
+            smtp: at[0],
+            imap: at[1],
+            pop3: at[2],
+            tls,
+            password,
+        };
+        let ways = vec![
+            way("direct", &addresses, Some(ClientTls::new(Some(&ca)).unwrap()), false),
+            way("relay", &relayed, None, false),
+            way("authbridge", &proxied, None, true),
+        ];
+        let authbridge = proxy.id();
+        Self { ways, authbridge, children: vec![proxy, relay, upstream], _folder: folder }
+    }
+
+    /// Resident memory of authbridge, in KiB (proc(5), VmRSS).
+    pub fn resident_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.authbridge)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+/// Starts a process that prints `count` addresses first.
+fn spawn(command: &mut Command, count: usize) -> (Child, Vec<SocketAddr>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let addresses = lines.take(count).map(|line| line.unwrap().parse().unwrap()).collect();
+    (child, addresses)
+}
+
+fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<SocketAddr>) {
+    let key = folder.join("service-account.json");
+    let token_url = format!("https://localhost:{}/token", upstream[3].port());
+    std::fs::write(&key, crate::upstream::service_account_key(&token_url)).unwrap();
+    let google = format!(
+        "AuthType = \"GoogleOAuth2\"\n\
+         GoogleOAuth2.CertificatePath = '{}'\n\
+         GoogleOAuth2.ServiceAccount = \"bench@example.iam.gserviceaccount.com\"\n\
+         GoogleOAuth2.GsuiteUser = \"a@example.com\"\n\
+         GoogleOAuth2.TokenUrl = \"{token_url}\"\n",
+        key.display()
+    );
+    let receiving = |name: &str, port: u16| {
+        format!("[{name}]\nServer = \"localhost:{port}\"\nUseSSL = true\nTlsMode = \"Implicit\"\n{google}")
+    };
+    let configuration = format!(
+        "Proxy.StateDirectory = '{state}'\n\
+         Proxy.Listen.Smtp = \"127.0.0.1:0\"\nProxy.Listen.Imap = \"127.0.0.1:0\"\n\
+         Proxy.Listen.Pop3 = \"127.0.0.1:0\"\nProxy.Admin.Listen = \"\"\n\
+         Proxy.Upstream.CaPath = '{ca}'\nProxy.Spool.Mode = \"off\"\nProxy.Log.Level = \"error\"\n\
+         Proxy.Limits.MaxConnectionsPerAddress = 10000\n\
+         Proxy.Client.bench.Password = \"bench-password\"\n\
+         Proxy.Client.bench.Receiving = \"Mail.Receiving\"\n\
+         Proxy.Client.popper.Password = \"bench-password\"\n\
+         Proxy.Client.popper.Receiving = \"App.pop.Mail.Receiving\"\n\
+         Mail.Sending.ServerType = \"Smtp\"\n\
+         Mail.Receiving.ServerType = \"IMAP\"\n\
+         App.pop.Mail.Receiving.ServerType = \"POP3\"\n\
+         [Mail.Sending.Smtp]\nServer = \"localhost:{smtp}\"\nNumberOfMessagesPerSession = 1000000\n\
+         UseAuth = true\nUseSsl = true\nTlsMode = \"Implicit\"\n{google}\n{imap}\n{pop3}",
+        state = folder.join("state").display(),
+        ca = ca.display(),
+        smtp = upstream[0].port(),
+        imap = receiving("Mail.Receiving.Imap", upstream[1].port()),
+        pop3 = receiving("App.pop.Mail.Receiving.Pop3", upstream[2].port()),
+    );
+    let file = folder.join("proxy.toml");
+    std::fs::write(&file, configuration).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_authbridge"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut addresses = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let mut words = line.split_whitespace();
+        if matches!(words.next(), Some("SMTP" | "IMAP" | "POP3")) {
+            addresses.extend(words.next().and_then(|address| address.parse().ok()));
+        }
+        if addresses.len() == 3 {
+            return (child, addresses);
+        }
+    }
+    panic!("authbridge printed no addresses");
+}
+
+/// The relay process: one listener for each address given.
+pub async fn relay(ca: &str, targets: &[String]) {
+    let tls = ClientTls::new(Some(Path::new(ca))).unwrap();
+    let mut listeners = Vec::new();
+    for target in targets {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        listeners.push((listener, target.parse::<SocketAddr>().unwrap()));
+    }
+    std::io::stdout().flush().unwrap();
+    for (listener, target) in listeners {
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                tokio::spawn(upstream::copy(stream, target, tls.clone()));
+            }
+        });
+    }
+    std::future::pending::<()>().await;
+}
