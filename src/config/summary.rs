@@ -11,8 +11,7 @@ use super::role::{
 };
 
 /// What is said of a role of type `MAPI`.
-pub const MAPI_NOTICE: &str =
-    "MAPI is left as it is: nothing is opened here, the application keeps talking to Exchange \
+pub const MAPI_NOTICE: &str = "MAPI is left as it is: nothing is opened here, the application keeps talking to Exchange \
      itself";
 
 impl fmt::Display for SendingRole {

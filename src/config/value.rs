@@ -481,3 +481,185 @@ pub fn level(text: &str) -> Result<String, Wrong> {
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c == ';' || c.is_whitespace()).filter(|part| !part.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_and_numbers_as_dotnet_writes_them() {
+        for (text, value) in
+            [("True", Some(true)), ("FALSE", Some(false)), ("1", Some(true)), ("yes", None)]
+        {
+            assert_eq!(boolean(text).ok(), value, "{text}");
+        }
+        for (text, value) in
+            [("3", Some(3)), ("+3", Some(3)), ("003", Some(3)), ("-1", None), ("", None)]
+        {
+            assert_eq!(number(text).ok(), value, "{text}");
+        }
+        assert!(count("0").is_err());
+    }
+
+    #[test]
+    fn sizes_take_both_kinds_of_units() {
+        for (text, value) in [
+            ("150 MiB", Some(157_286_400)),
+            ("10MB", Some(10_000_000)),
+            ("1 kib", Some(1024)),
+            ("2G", Some(2_000_000_000)),
+            ("77", Some(77)),
+            ("5 b", Some(5)),
+            ("0", None),
+            ("MiB", None),
+            ("1.5 MiB", None),
+            ("99999999999 GiB", None),
+            ("-1", None),
+        ] {
+            assert_eq!(size(text).ok(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_take_units_and_sums() {
+        for (text, millis) in [
+            ("2d", Some(172_800_000)),
+            ("30m", Some(1_800_000)),
+            ("20s", Some(20_000)),
+            ("500ms", Some(500)),
+            ("1h30m", Some(5_400_000)),
+            ("1 h 30 min", Some(5_400_000)),
+            ("45", Some(45_000)),
+            ("1h30", None),
+            ("", None),
+            ("0s", None),
+            ("m", None),
+            ("2 weeks", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_take_ports_and_brackets() {
+        for (text, value) in [
+            ("h", Some(("h", 7))),
+            ("smtp.example.com:465", Some(("smtp.example.com", 465))),
+            ("[::1]:993", Some(("::1", 993))),
+            ("[::1]", Some(("::1", 7))),
+            ("::1", Some(("::1", 7))),
+            ("192.0.2.1:25", Some(("192.0.2.1", 25))),
+            ("h:0", None),
+            ("h:70000", None),
+            ("h:", None),
+            (":25", None),
+            ("a b", None),
+            ("h/x", None),
+            ("imaps://h", None),
+            ("[::1", None),
+            ("[x]:1", None),
+            ("a:b:c", None),
+        ] {
+            let host = host(text, 7).ok();
+            assert_eq!(host.as_ref().map(|h| (h.name.as_str(), h.port)), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_on_the_web() {
+        for (text, value) in [
+            ("https://localhost:9443", Some("https://localhost:9443")),
+            ("https://graph.microsoft.com/", Some("https://graph.microsoft.com")),
+            ("http://u:p@proxy:3128", Some("http://u:p@proxy:3128")),
+            ("https://graph.microsoft.com/v1.0", None),
+            ("https://h/?q", None),
+            ("ftp://h", None),
+            ("h", None),
+            ("", None),
+        ] {
+            assert_eq!(base_url(text).ok().as_deref(), value, "{text}");
+        }
+        for (text, valid) in [
+            ("http://localhost", true),
+            ("msal1234://auth", true),
+            ("https://login.microsoftonline.com/common/oauth2/nativeclient", true),
+            ("urn:ietf:wg:oauth:2.0:oob", true),
+            ("localhost", false),
+            ("localhost:8080", false),
+            ("http://a b", false),
+        ] {
+            assert_eq!(redirect_uri(text).is_ok(), valid, "{text}");
+        }
+        assert!(url("https://oauth2.googleapis.com/token").is_ok() && url("token").is_err());
+    }
+
+    #[test]
+    fn identities_of_entra() {
+        const GUID: &str = "11111111-2222-3333-4444-555555555555";
+        assert_eq!(guid(&format!("{{{GUID}}}")).as_deref(), Ok(GUID));
+        assert!(guid("11111111222233334444555555555555").is_err());
+        for (text, valid) in [
+            (GUID, true),
+            ("contoso.com", true),
+            ("common", true),
+            ("contoso", false),
+            (".com", false),
+            ("https://contoso.com", false),
+        ] {
+            assert_eq!(tenant(text).is_ok(), valid, "{text}");
+        }
+        for (text, valid) in
+            [(GUID, true), ("a@b.c", true), ("{login}", true), ("me", false), ("a b@c", false)]
+        {
+            assert_eq!(account(text).is_ok(), valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_to_listen_and_networks() {
+        for (text, valid) in [
+            ("127.0.0.1:2525", true),
+            ("[::]:25", true),
+            ("LocalHost:0", true),
+            ("*:25", false),
+            ("2525", false),
+            ("host:25", false),
+        ] {
+            assert_eq!(listen(text).is_ok(), valid, "{text}");
+        }
+        for (text, value) in [
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("192.0.2.7", Some("192.0.2.7/32")),
+            ("::1", Some("::1/128")),
+            ("10.0.0.0/33", None),
+            ("x", None),
+        ] {
+            assert_eq!(network(text).ok().map(|n| n.to_string()).as_deref(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_remaining_types() {
+        for (kind, text, valid) in [
+            (Kind::Senders, "*@example.com", true),
+            (Kind::Senders, "*", false),
+            (Kind::Senders, "a*@example.com", false),
+            (Kind::FileName, "cache.dat", true),
+            (Kind::FileName, "../cache.dat", false),
+            (Kind::Store, "SQLite", true),
+            (Kind::Store, "postgres://h/d", true),
+            (Kind::Store, "mysql://h/d", false),
+            (Kind::Level, "WARN", true),
+            (Kind::Level, "info,authbridge=debug", true),
+            (Kind::Level, "verbose", false),
+            (Kind::Hash, "$2b$10$abcdefghijklmnopqrstuv", false),
+            (Kind::Hash, "$argon2id$v=19$m=19456,t=2,p=1$AAECAwQFBgcICQoLDA0ODw", false),
+            (Kind::Choice(&["A", "B"]), "b", true),
+            (Kind::Choice(&["A", "B"]), "c", false),
+        ] {
+            assert_eq!(kind.check(text).is_ok(), valid, "{kind:?} {text}");
+        }
+        assert_eq!(list("a, b;c  d").collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    }
+}

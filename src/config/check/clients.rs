@@ -109,9 +109,7 @@ fn password(
         "PasswordHash" => {
             checker.parse(way, value::hash).map(|hash| ClientPassword::Hash(hash.into()))
         }
-        "Password" => {
-            checker.parse(way, |text| Ok(Secret::new(text))).map(ClientPassword::Plain)
-        }
+        "Password" => checker.parse(way, |text| Ok(Secret::new(text))).map(ClientPassword::Plain),
         _ if !login.starts_with("*@") => {
             let problem = "is meant for logins such as *@example.com";
             checker.problem(way, problem, "set PasswordHash for a single login");

@@ -11,9 +11,8 @@ use crate::secret::Secret;
 pub(super) const GROUP: &str = "Microsoft365.";
 
 pub(super) fn account(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<Microsoft365> {
-    let integration = keys.required(checker, GROUP, "IntegrationType", |text| {
-        value::choice(text, INTEGRATION_TYPES)
-    });
+    let integration = keys
+        .required(checker, GROUP, "IntegrationType", |text| value::choice(text, INTEGRATION_TYPES));
     let (ids, app) = match integration {
         Some("Confidential") => {
             (ids(checker, keys, "ConfidentialApp"), confidential(checker, keys))

@@ -241,12 +241,7 @@ fn email_client(checker: &mut Checker<'_>, role: &RoleName, roles: &mut Roles) {
     }
 }
 
-fn finish_receiving(
-    checker: &mut Checker<'_>,
-    role: &RoleName,
-    switch: &Entry,
-    roles: &mut Roles,
-) {
+fn finish_receiving(checker: &mut Checker<'_>, role: &RoleName, switch: &Entry, roles: &mut Roles) {
     let keys = RoleKeys { role, origin: switch.origin.clone() };
     let server_type = checker.parse(switch, |text| value::choice(text, RECEIVING_TYPES));
     let kind = match server_type {

@@ -134,7 +134,8 @@ fn security(
         return Some(Security::Plain);
     }
     let port = host?.port;
-    if mode == TlsMode::StartTls && port == protocol.tls_port
+    if mode == TlsMode::StartTls
+        && port == protocol.tls_port
         && let Some(entry) = checker.set(&key)
     {
         let problem = format!("is StartTls, but port {port} speaks TLS from the first byte");
@@ -166,11 +167,7 @@ fn warn_of_open_login(
     }
 }
 
-fn auth(
-    checker: &mut Checker<'_>,
-    keys: &RoleKeys<'_>,
-    protocol: &Protocol,
-) -> Option<ServerAuth> {
+fn auth(checker: &mut Checker<'_>, keys: &RoleKeys<'_>, protocol: &Protocol) -> Option<ServerAuth> {
     const TYPES: &[AuthType] = &[AuthType::Basic, AuthType::Google, AuthType::Microsoft];
     let key = keys.key(checker, protocol.group, "AuthType");
     match checker.or(&key, AuthType::Basic, pick(AUTH_TYPES, TYPES))? {
@@ -193,8 +190,7 @@ fn google(checker: &mut Checker<'_>, keys: &RoleKeys<'_>, group: &str) -> Option
     if checker.set(&path).is_none() {
         keys.missing(checker, &path);
     }
-    let account =
-        keys.required(checker, group, "GoogleOAuth2.ServiceAccount", value::address);
+    let account = keys.required(checker, group, "GoogleOAuth2.ServiceAccount", value::address);
     let user = keys.required(checker, group, "GoogleOAuth2.GsuiteUser", value::address);
     let password = keys.key(checker, group, "GoogleOAuth2.CertificatePassword");
     let password = checker.secret(&password);

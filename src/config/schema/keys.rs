@@ -107,14 +107,8 @@ pub static KEYS: &[Key] = &[
          started.",
     )
     .default("3"),
-    define(
-        SMTP,
-        "UseAuth",
-        Kind::Boolean,
-        "True",
-        "Log in upstream, or connect anonymously.",
-    )
-    .default("False"),
+    define(SMTP, "UseAuth", Kind::Boolean, "True", "Log in upstream, or connect anonymously.")
+        .default("False"),
     define(SMTP, "UseSsl", Kind::Boolean, "True", "TLS upstream; see `TlsMode`.").default("False"),
     define(IMAP_POP3, "UseSSL", Kind::Boolean, "True", "TLS upstream; see `TlsMode`.")
         .default("False"),
