@@ -102,7 +102,7 @@ fn load(output: &Path) -> Result<Loaded, Failure> {
 /// One login for `Mail.Sending` and `Mail.Receiving`, and one for every other role with keys.
 fn new_clients(written: &Written, login: &str) -> anyhow::Result<Vec<NewClient>> {
     let mut clients =
-        vec![NewClient { login: login.to_owned(), password: password()?, role: None }];
+        vec![NewClient { login: unused(written, login), password: password()?, role: None }];
     let mut seen = vec!["mail.sending".to_owned(), "mail.receiving".to_owned()];
     for entry in written.in_order() {
         let schema::Owner::Role(role) = &entry.owner else { continue };
@@ -112,13 +112,25 @@ fn new_clients(written: &Written, login: &str) -> anyhow::Result<Vec<NewClient>>
         }
         let way = if role.kind == RoleKind::Sending { "Sending" } else { "Receiving" };
         clients.push(NewClient {
-            login: format!("{login}-{}", id.replace('.', "-")),
+            login: unused(written, &format!("{login}-{}", id.replace('.', "-"))),
             password: password()?,
             role: Some((way, role.text.clone())),
         });
         seen.push(id);
     }
     Ok(clients)
+}
+
+/// The login, or one like it: the old file may have that client already.
+fn unused(written: &Written, login: &str) -> String {
+    let taken = |login: &str| {
+        written.in_order().iter().any(|entry| match &entry.owner {
+            schema::Owner::Named(name) => name.to_lowercase() == login.to_lowercase(),
+            _ => false,
+        })
+    };
+    let candidates = std::iter::once(login.to_owned()).chain((2..).map(|n| format!("{login}-{n}")));
+    candidates.into_iter().find(|login| !taken(login)).unwrap_or_default()
 }
 
 fn is_on(written: &Written, role: &schema::RoleName) -> bool {

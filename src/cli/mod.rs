@@ -128,6 +128,7 @@ pub fn run() -> Result<(), Failure> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use clap::CommandFactory;
 

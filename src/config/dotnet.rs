@@ -129,6 +129,7 @@ fn explain(error: &Error) -> (&'static str, &'static str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

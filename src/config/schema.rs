@@ -63,7 +63,7 @@ pub enum RoleKind {
 }
 
 /// The name of a role: the prefix of its keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RoleName {
     /// In the schema's spelling, such as `App.payroll.Mail.Sending`.
     pub text: String,
@@ -72,6 +72,15 @@ pub struct RoleName {
     /// For an [`RoleKind::EmailClient`], the receiving role it inherits from.
     pub base: Option<String>,
 }
+
+/// One role however its application's name is spelled.
+impl PartialEq for RoleName {
+    fn eq(&self, other: &Self) -> bool {
+        self.text.to_lowercase() == other.text.to_lowercase()
+    }
+}
+
+impl Eq for RoleName {}
 
 /// A text recognised as one of our keys.
 #[derive(Clone, Debug)]
@@ -366,6 +375,7 @@ mod tests {
         assert_eq!(role.text, "App.Pay.Mail.NewAction.EmailClient");
         assert_eq!(role.base.as_deref(), Some("App.Pay.Mail.Receiving"));
         assert_eq!(super::role("Mail.Sending").map(|role| role.kind), Some(RoleKind::Sending));
+        assert_eq!(super::role("APP.PAY.Mail.NewAction.EmailClient"), Some(role));
         assert_eq!(super::role("Mail.Sending.Smtp"), None);
         assert_eq!(super::role("Proxy"), None);
     }

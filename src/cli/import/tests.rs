@@ -1,3 +1,5 @@
+#![allow(clippy::panic)]
+
 use super::*;
 
 const WEB_CONFIG: &str = "<?xml version=\"1.0\"?>\n<configuration>\n<appSettings>\n\
@@ -129,4 +131,18 @@ fn keys_and_values_are_quoted_for_toml() {
         assert_eq!(toml_key(name), key);
     }
     assert_eq!(one_line("a\n\u{7f}\\"), "\"a\\u000A\\u007F\\\\\"");
+}
+
+#[test]
+fn a_client_that_is_there_already_keeps_its_login() {
+    let import = import(
+        "<appSettings><add key='Mail.Receiving.ServerType' value='MAPI'/>\
+         <add key='Proxy.Client.ERP.Password' value='x'/></appSettings>",
+    );
+    run(&import.args).expect("imported");
+    let config = load(&import.args.output).expect("valid").config;
+    let logins: Vec<&str> = config.clients.iter().map(|client| client.login.as_str()).collect();
+    assert_eq!(logins, ["ERP", "erp-2"]);
+    let advice = advice::advice(&config, &[]);
+    assert!(!advice.contains("<add"), "{advice}");
 }

@@ -164,6 +164,9 @@ fn pickup(checker: &mut Checker<'_>, roles: &Roles, name: &str) -> Option<Pickup
     }
     let sending = role(checker, roles, &key("Sending"), true);
     let bad_mail = checker.path(&key("BadMail"));
+    if let (Some(sending), Some(entry)) = (&sending, any_entry(checker, "Proxy.Pickup.", name)) {
+        refuse_missing_login(checker, roles, sending, entry);
+    }
     Some(Pickup {
         name: name.to_owned(),
         directory: directory??,
@@ -182,5 +185,15 @@ fn anonymous(checker: &mut Checker<'_>, roles: &Roles) -> Option<Option<Anonymou
         let problem = "lets everyone who can reach the proxy send mail without a login";
         checker.warn(entry, problem, "name your own networks only");
     }
-    Some(Some(Anonymous { networks, sending: sending? }))
+    let sending = sending?;
+    refuse_missing_login(checker, roles, &sending, entry);
+    Some(Some(Anonymous { networks, sending }))
+}
+
+/// Where nobody logs in, `{login}` stands for nothing: every message would fail.
+fn refuse_missing_login(checker: &mut Checker<'_>, roles: &Roles, sending: &str, entry: &Entry) {
+    if roles.needs_login(sending) {
+        let problem = format!("uses {sending}, whose {{login}} stands for nothing without a login");
+        checker.problem(entry, problem, "name a role with a mailbox of its own in Sending");
+    }
 }

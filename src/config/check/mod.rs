@@ -9,6 +9,8 @@ mod microsoft;
 mod proxy;
 mod roles;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -45,6 +45,15 @@ impl Roles {
         }
     }
 
+    /// True when the sending role can only work for a client that has logged in.
+    pub(super) fn needs_login(&self, name: &str) -> bool {
+        let role = self.sending.iter().find(|role| role.name == name);
+        role.is_some_and(|role| match &role.kind {
+            SendingKind::Smtp { server, .. } => server.needs_login(),
+            SendingKind::Microsoft365 { account, .. } => account.needs_login(),
+        })
+    }
+
     /// Names of the roles that are on and send (or receive).
     pub(super) fn names(&self, sending: bool) -> impl Iterator<Item = &str> {
         let fits = move |role: &&RoleName| (role.kind == RoleKind::Sending) == sending;
@@ -129,7 +138,7 @@ pub(super) fn check(checker: &mut Checker<'_>) -> Roles {
 fn named(written: &Written) -> Vec<RoleName> {
     let mut roles: Vec<RoleName> = Vec::new();
     let mut add = |role: RoleName| {
-        if !roles.iter().any(|known| known.text.eq_ignore_ascii_case(&role.text)) {
+        if !roles.contains(&role) {
             roles.push(role);
         }
     };

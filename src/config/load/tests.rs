@@ -1,3 +1,5 @@
+#![allow(clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -403,6 +405,41 @@ fn the_reference_names_every_key_with_its_default() {
         }
     }
     assert_eq!(named, schema_patterns());
+}
+
+/// The fenced blocks of that language in the reference.
+fn blocks(language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository("docs/CONFIGURATION.md")).expect("there");
+    let fence = format!("```{language}\n");
+    let parts = text.replace("\r\n", "\n");
+    let parts = parts.split(&fence).skip(1);
+    parts.map(|part| part.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_worked_examples_of_the_reference_load() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("m365.secret"), "s\n").expect("written");
+    let (toml, xml) = (blocks("toml"), blocks("xml"));
+    for (index, text) in toml.iter().enumerate() {
+        std::fs::write(path(&format!("{index}.toml")), text).expect("written");
+    }
+    std::fs::write(path("web.config"), &xml[0]).expect("written");
+    for (files, sending, receiving, clients) in [
+        (vec!["0.toml"], 1, 0, 1),
+        (vec!["1.toml"], 0, 3, 1),
+        (vec!["web.config", "2.toml"], 0, 3, 2),
+    ] {
+        let mut request = request(files.iter().map(|name| path(name)).collect());
+        for name in ["ERP_PASSWORD", "OFFICE_PASSWORD", "SCANS_PASSWORD", "OFFICE_CLIENT"] {
+            request.environment.push((name.into(), "x".into()));
+        }
+        request.environment.push(("SCANS_CLIENT".into(), "x".into()));
+        let config = Config::load(&request).unwrap_or_else(|p| panic!("{files:?}: {p}")).config;
+        let counts = (config.sending.len(), config.receiving.len(), config.clients.len());
+        assert_eq!(counts, (sending, receiving, clients), "{files:?}");
+    }
 }
 
 proptest! {
