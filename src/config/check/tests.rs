@@ -261,3 +261,111 @@ fn summaries_say_what_a_role_does_and_no_secret() {
         assert_eq!(good(&text).sending[0].to_string(), line);
     }
 }
+
+/// Every key that an `EmailClient` role can override, a value for it, and what the checked role
+/// then shows. Secrets show nothing, so that theirs are in other tests.
+const OVERRIDES: [(&str, &str, &str); 18] = [
+    ("Server", "other.example.com:1993", "name: \"other.example.com\", port: 1993"),
+    ("TlsMode", "StartTls", "security: StartTls"),
+    ("AuthType", "BasicAuth", "auth: Basic { login: Template(\"base\")"),
+    ("GoogleOAuth2.CertificatePath", "other.json", "other.json"),
+    ("GoogleOAuth2.ServiceAccount", "other@x.y", "service_account: \"other@x.y\""),
+    ("GoogleOAuth2.GsuiteUser", "other@x.y", "user: Template(\"other@x.y\")"),
+    ("GoogleOAuth2.TokenUrl", "https://other/t", "token_url: Some(\"https://other/t\")"),
+    ("Microsoft365.ConfidentialApp.ClientId", GUID, GUID),
+    ("Microsoft365.ConfidentialApp.TenantId", "other.com", "tenant_id: \"other.com\""),
+    ("Microsoft365.ConfidentialApp.UserObjectId", "o@x.y", "user: Template(\"o@x.y\")"),
+    ("Microsoft365.ConfidentialApp.CertificatePath", "o.pfx", "credential: Certificate"),
+    ("Microsoft365.IntegrationType", "Public", "app: Public"),
+    ("Microsoft365.Cloud", "China", "cloud: China"),
+    ("Microsoft365.AuthorityUrl", "https://other", "authority_url: \"https://other\""),
+    ("Microsoft365.GraphUrl", "https://other", "graph_url: \"https://other\""),
+    ("Microsoft365.Expunge", "MoveToDeletedItems", "expunge: MoveToDeletedItems"),
+    ("Microsoft365.PollInterval", "7s", "poll_interval: 7s"),
+    ("Login", "other", "Template(\"other\")"),
+];
+
+const GUID: &str = "aaaaaaaa-2222-3333-4444-555555555555";
+
+/// A whole `Mail.Receiving` of that type and login.
+fn receiving(server_type: &str, auth_type: &str) -> String {
+    let server = ["IMAP", "POP3"].map(|group| {
+        let google = format!("Mail.Receiving.{group}.GoogleOAuth2");
+        format!(
+            "Mail.Receiving.{group}.Server = 'base.example.com'\n\
+             Mail.Receiving.{group}.UseSSL = true\nMail.Receiving.{group}.Login = 'base'\n\
+             Mail.Receiving.{group}.Password = 'p'\nMail.Receiving.{group}.AuthType = '{auth_type}'\n\
+             {google}.CertificatePath = 'base.json'\n{google}.ServiceAccount = 'base@x.y'\n\
+             {google}.GsuiteUser = 'base@x.y'\n"
+        )
+    });
+    let public = "Mail.Receiving.Microsoft365.PublicApp";
+    let microsoft = microsoft("").replace("Sending", "Receiving");
+    let own = format!("'{server_type}'\nMail.Receiving.Microsoft365.Integ");
+    microsoft.replacen("'Microsoft365'\nMail.Receiving.Microsoft365.Integ", &own, 1)
+        + &server.concat()
+        + &format!(
+            "{public}.ClientId = '{GUID}'\n{public}.TenantId = 'x.y'\n\
+             {public}.RedirectUri = 'http://localhost'\n{public}.AccountName = 'base@x.y'\n"
+        )
+}
+
+#[test]
+fn every_key_of_an_email_client_overrides_and_is_inherited() {
+    for (name, value, shown) in OVERRIDES {
+        let auth_type = if name == "Login" { "BasicAuth" } else { "GoogleOAuth2" };
+        let types: &[&str] =
+            if name.starts_with("Microsoft365.") { &["Microsoft365"] } else { &["IMAP", "POP3"] };
+        for server_type in types {
+            let base = receiving(server_type, auth_type);
+            let text = format!("{base}Mail.NewAction.EmailClient.{name} = '{value}'\n");
+            let config = good(&text);
+            let kind = |role: &str| {
+                format!("{:?}", config.receiving_role(role).expect("the role is on").kind)
+            };
+            let (own, inherited) = (kind("Mail.NewAction.EmailClient"), kind("Mail.Receiving"));
+            assert!(own.contains(shown), "{server_type} {name}: {own}");
+            assert!(!inherited.contains(shown), "{server_type} {name}: {inherited}");
+            assert_eq!(kind("Mail.DocumentImport.EmailClient"), inherited, "{server_type} {name}");
+        }
+    }
+}
+
+#[test]
+fn an_email_client_that_overrides_a_secret_keeps_the_rest() {
+    for (server_type, name) in
+        [("IMAP", "Password"), ("Microsoft365", "Microsoft365.ConfidentialApp.Secret")]
+    {
+        let base = receiving(server_type, "BasicAuth");
+        let config = good(&format!("{base}Mail.NewAction.EmailClient.{name} = 'other'\n"));
+        let secret = |role: &str| match &config.receiving_role(role).expect("on").kind {
+            ReceivingKind::Imap(MailServer {
+                auth: ServerAuth::Basic { password, .. }, ..
+            }) => password.clone(),
+            ReceivingKind::Microsoft365 { account, .. } => match &account.app {
+                MicrosoftApp::Confidential {
+                    credential: MicrosoftCredential::Secret(secret),
+                    ..
+                } => secret.clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(secret("Mail.NewAction.EmailClient").expose(), "other");
+        assert_ne!(secret("Mail.Receiving").expose(), "other");
+    }
+}
+
+#[test]
+fn a_broken_base_is_reported_once() {
+    let text = "Mail.Receiving.ServerType = 'IMAP'\nMail.NewAction.EmailClient.Login = 'x'\n\
+                Mail.NewAction.EmailClient.Password = 'x'\n";
+    let mut problems = check_text(text).problems;
+    problems.sort();
+    problems.dedup();
+    let keys: Vec<&str> = problems.iter().filter_map(|p| p.split(": ").nth(1)).collect();
+    assert_eq!(
+        keys,
+        ["Mail.Receiving.Imap.Login", "Mail.Receiving.Imap.Password", "Mail.Receiving.Imap.Server"]
+    );
+}
