@@ -6,8 +6,20 @@
 //! mistake is reported at once, each with its key, file, line and the fix; nothing else in the
 //! program ever sees an unchecked value.
 
+mod check;
+pub mod diagnostic;
+pub mod dotnet;
+mod environment;
+pub mod load;
 pub mod role;
+pub mod schema;
+mod summary;
+mod toml_file;
+pub mod value;
+pub mod written;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Origin};
+pub use load::{Defaults, LoadRequest, Loaded};
 pub use role::{
     Admin, Anonymous, Client, ClientPassword, Cloud, Config, Expunge, GoogleAccount, Host,
     LargeMessages, Limits, Listen, ListenAddress, Log, LogFormat, MailServer, Microsoft365,
@@ -15,3 +27,4 @@ pub use role::{
     Security, SenderPolicy, SendingKind, SendingRole, ServerAuth, Spool, SpoolMode, Template,
     TlsFiles, UpstreamNet,
 };
+pub use summary::MAPI_NOTICE;

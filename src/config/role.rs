@@ -281,6 +281,18 @@ pub struct MailServer {
     pub auth: ServerAuth,
 }
 
+impl MailServer {
+    /// True when the mailbox depends on the client's login.
+    pub fn needs_login(&self) -> bool {
+        match &self.auth {
+            ServerAuth::None => false,
+            ServerAuth::Basic { login, .. } => login.needs_login(),
+            ServerAuth::Google(account) => account.user.needs_login(),
+            ServerAuth::Microsoft(account) => account.needs_login(),
+        }
+    }
+}
+
 /// Host name or address, and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -358,6 +370,16 @@ pub struct Microsoft365 {
     pub authority_url: String,
     /// Graph without path and without final slash, such as `https://graph.microsoft.com`.
     pub graph_url: String,
+}
+
+impl Microsoft365 {
+    /// True when the mailbox depends on the client's login.
+    pub fn needs_login(&self) -> bool {
+        match &self.app {
+            MicrosoftApp::Confidential { user, .. } => user.needs_login(),
+            MicrosoftApp::Public { account, .. } => account.needs_login(),
+        }
+    }
 }
 
 /// Whose rights are used.
