@@ -263,3 +263,6 @@ impl Certificate {
         Ok(Self { key, thumbprint: thumbprint(certificate) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ impl Grant for ServiceAccount {
         self.granted(&subject.user).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

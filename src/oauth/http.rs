@@ -234,3 +234,6 @@ fn cause(error: &reqwest::Error) -> String {
     }
     innermost.map_or_else(|| "no further cause known".to_owned(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests;

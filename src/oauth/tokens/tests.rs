@@ -263,6 +263,27 @@ async fn a_request_that_hangs_or_panics_ends_as_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_waits_for_its_turn_only_so_long() {
+    let (script, tokens) = setup([Act::Hang]);
+    let crowd: Vec<_> = (0..2 * MAX_REQUESTS)
+        .map(|n| {
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move { tokens.token(Some(&format!("u{n}"))).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    script.then([Act::Grant(HOUR)]);
+    let started = Instant::now();
+    let mut late = 0;
+    for session in crowd {
+        let outcome = session.await.expect("no panic");
+        late += usize::from(outcome.is_err());
+    }
+    assert!(started.elapsed() <= WAIT_LIMIT);
+    assert_eq!(late, MAX_REQUESTS, "the others had their turn");
+}
+
+#[tokio::test(start_paused = true)]
 async fn background_tasks_end_with_the_source() {
     let (script, tokens) = setup([Act::Grant(HOUR)]);
     text(&tokens, "jo").await;
