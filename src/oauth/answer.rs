@@ -9,8 +9,8 @@ use std::time::Duration;
 use oauth2::{RefreshToken, Scope, TokenType};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Error;
 use super::http::Answer;
-use super::{Error, Fault};
 use crate::secret::Secret;
 
 /// Without `expires_in` the life is unknown; short enough to be right for every provider, and the
@@ -69,7 +69,9 @@ impl TokenAnswer {
     /// The token, if it is one that can be used.
     pub fn granted(self, role: &str, provider: &str) -> Result<Granted, Error> {
         let refuse = |problem: &str| {
-            Err(passing(format!("{role}: {provider} answered, but {problem}; it is tried again")))
+            Err(Error::passing(format!(
+                "{role}: {provider} answered, but {problem}; it is tried again"
+            )))
         };
         let secret = Secret::new(self.access_token.secret().as_str());
         if secret.is_empty() {
@@ -101,7 +103,7 @@ pub(super) fn unreadable(role: &str, provider: &str, answer: &Answer) -> Error {
         (_, true) => format!("far too much ({})", answer.media_type()),
         _ => format!("something that is no token ({})", answer.media_type()),
     };
-    passing(format!(
+    Error::passing(format!(
         "{role}: {provider} answered {} with {what}; if an inspection proxy stands in between, let \
          it pass these requests unchanged",
         answer.status.as_u16()
@@ -115,7 +117,7 @@ pub(super) fn unexplained(role: &str, provider: &str, answer: &Answer, address_k
         let reason = if status.as_u16() == 429 { "has too much to do" } else { "has a failure" };
         let text =
             format!("{role}: {provider} {reason} (HTTP {}); it is tried again", status.as_u16());
-        return Error { retry_after: answer.retry_after(), ..passing(text) };
+        return Error { retry_after: answer.retry_after(), ..Error::passing(text) };
     }
     let text = format!(
         "{role}: the address of {provider} answered HTTP {} without an OAuth error ({}): check \
@@ -123,11 +125,7 @@ pub(super) fn unexplained(role: &str, provider: &str, answer: &Answer, address_k
         status.as_u16(),
         answer.media_type()
     );
-    Error { fault: Fault::Person, ..passing(text) }
-}
-
-fn passing(text: String) -> Error {
-    Error { fault: Fault::Passing, text, code: None, retry_after: None }
+    Error::person(text)
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
@@ -145,6 +143,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D:
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fault;
     use super::*;
 
     fn granted(json: &str) -> Result<Granted, Error> {

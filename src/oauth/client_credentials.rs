@@ -28,7 +28,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, Fault, entra_error};
+use super::{Error, entra_error};
 use crate::config::{Microsoft365, MicrosoftCredential, Template};
 use crate::secret::Secret;
 use crate::tls::{Identity, PemOrPkcs12};
@@ -184,14 +184,16 @@ impl ClientCredentials {
             Ok(answer) => answer.granted(&self.role, PROVIDER),
             Err(RequestTokenError::Request(error)) => Err(error),
             // The transport lets nothing else pass; and the crate's own texts may hold the body.
-            Err(_) => Err(of_role(&self.role, unreadable_answer())),
+            Err(_) => Err(Error::passing(format!(
+                "{}: {PROVIDER} answered something that can't be read",
+                self.role
+            ))),
         }
     }
 
     fn bad_certificate(&self, problem: &str) -> Error {
-        let text =
-            format!("{}: Microsoft365.ConfidentialApp.CertificatePath: {problem}", self.role);
-        Error { fault: Fault::Person, text, code: None, retry_after: None }
+        let key = "Microsoft365.ConfidentialApp.CertificatePath";
+        Error::person(format!("{}: {key}: {problem}", self.role))
     }
 }
 
@@ -216,7 +218,7 @@ impl<'c> AsyncHttpClient<'c> for Transport {
 impl Transport {
     async fn send(&self, form: Vec<u8>) -> Result<HttpResponse, Error> {
         let answer = self.http.post_form(self.url.clone(), form).await;
-        let answer = answer.map_err(|error| of_role(&self.role, error))?;
+        let answer = answer.map_err(|error| error.of_role(&self.role))?;
         if answer.status != StatusCode::OK {
             return Err(entra_error::explain(&self.role, &answer, &[self.proof.expose()]));
         }
@@ -225,15 +227,6 @@ impl Transport {
             Err(_) => Err(unreadable(&self.role, PROVIDER, &answer)),
         }
     }
-}
-
-fn of_role(role: &str, error: Error) -> Error {
-    Error { text: format!("{role}: {}", error.text), ..error }
-}
-
-fn unreadable_answer() -> Error {
-    let text = format!("the answer of {PROVIDER} can't be read");
-    Error { fault: Fault::Passing, text, code: None, retry_after: None }
 }
 
 impl Grant for ClientCredentials {

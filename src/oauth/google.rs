@@ -25,7 +25,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, Fault, google_error};
+use super::{Error, google_error};
 use crate::config::{GoogleAccount, Template};
 
 /// IMAP, POP3 and SMTP all need this one (xoauth2-protocol), slash included.
@@ -107,8 +107,7 @@ impl ServiceAccount {
     }
 
     fn person(&self, problem: &str) -> Error {
-        let text = format!("{}: {problem}", self.role);
-        Error { fault: Fault::Person, text, code: None, retry_after: None }
+        Error::person(problem).of_role(&self.role)
     }
 }
 

@@ -265,7 +265,8 @@ mod tests {
             ),
             (
                 "unauthorized_client",
-                "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.",
+                "Client is unauthorized to retrieve access tokens using this method, or \
+                 client not authorized for any of the scopes requested.",
                 "https://mail.google.com/",
             ),
             ("unauthorized_client", "Unauthorized client or scope in request.", "jo@example.com"),
@@ -274,7 +275,8 @@ mod tests {
             ("invalid_grant", "Invalid email or User ID", "primary address"),
             (
                 "invalid_grant",
-                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in \
+                 a reasonable timeframe. Check your iat and exp values",
                 "clock",
             ),
             ("invalid_grant", "Invalid JWT Signature.", "deleted or disabled"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use reqwest::{Method, NoProxy, Proxy, RequestBuilder, Url};
 
-use super::{Error, Fault};
+use super::Error;
 use crate::config::UpstreamNet;
 use crate::secret::Secret;
 use crate::tls::ClientTls;
@@ -79,7 +79,7 @@ impl HttpClient {
         match tokio::time::timeout(TOKEN_TIMEOUT, read_answer(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreachable(&host, &error)),
-            Err(_) => Err(passing(format!(
+            Err(_) => Err(Error::passing(format!(
                 "{host} has not answered within {} seconds",
                 TOKEN_TIMEOUT.as_secs()
             ))),
@@ -113,12 +113,7 @@ impl Answer {
 /// An endpoint's address; `key` is the setting that holds it. Secrets travel over TLS alone, except
 /// within this machine.
 pub(super) fn endpoint(address: &str, key: &str) -> Result<Url, Error> {
-    let person = |problem: &str| Error {
-        fault: Fault::Person,
-        text: format!("{key} = {address:?} {problem}"),
-        code: None,
-        retry_after: None,
-    };
+    let person = |problem: &str| Error::person(format!("{key} = {address:?} {problem}"));
     let url = Url::parse(address).map_err(|error| person(&format!("is not a URL ({error})")))?;
     match (url.scheme(), url.host()) {
         ("https", Some(_)) => Ok(url),
@@ -143,24 +138,17 @@ fn builder(tls: &ClientTls) -> reqwest::ClientBuilder {
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
-    builder.build().map_err(|error| Error {
-        fault: Fault::Person,
-        text: format!("the HTTP client can't be built: {}", cause(&error)),
-        code: None,
-        retry_after: None,
-    })
+    let failed = |error| format!("the HTTP client can't be built: {}", cause(&error));
+    builder.build().map_err(|error| Error::person(failed(error)))
 }
 
 /// The address may hold a password, so no error shows it.
 fn configured_proxy(address: &Secret) -> Result<Proxy, Error> {
-    let person = |problem: &str| Error {
-        fault: Fault::Person,
-        text: format!(
+    let person = |problem: &str| {
+        Error::person(format!(
             "Proxy.Upstream.HttpProxy {problem}; write http://proxy.example.com:3128 or \
              http://user:password@proxy.example.com:3128"
-        ),
-        code: None,
-        retry_after: None,
+        ))
     };
     let text = address.expose().trim();
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -197,10 +185,6 @@ async fn read_answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> 
     Ok(Answer { status, headers, body })
 }
 
-fn passing(text: String) -> Error {
-    Error { fault: Fault::Passing, text, code: None, retry_after: None }
-}
-
 /// A request that got no answer, in plain words. The innermost cause says most.
 fn unreachable(host: &str, error: &reqwest::Error) -> Error {
     let cause = cause(error);
@@ -208,21 +192,21 @@ fn unreachable(host: &str, error: &reqwest::Error) -> Error {
     if lower.contains("proxy auth") {
         let text = "the HTTP proxy asks for a login: put user and password into \
                     Proxy.Upstream.HttpProxy (http://user:password@host:port)";
-        return Error { fault: Fault::Person, ..passing(text.to_owned()) };
+        return Error::person(text);
     }
     if lower.contains("certificate") {
         let text = format!(
             "the certificate of {host} is not trusted ({cause}): if an inspection proxy stands in \
              between, name its root certificate in Proxy.Upstream.CaPath"
         );
-        return Error { fault: Fault::Person, ..passing(text) };
+        return Error::person(text);
     }
     if error.is_timeout() {
-        return passing(format!("{host} can't be reached in time ({cause})"));
+        return Error::passing(format!("{host} can't be reached in time ({cause})"));
     }
     match error.is_connect() {
-        true => passing(format!("{host} can't be reached ({cause})")),
-        false => passing(format!("the connection to {host} broke ({cause})")),
+        true => Error::passing(format!("{host} can't be reached ({cause})")),
+        false => Error::passing(format!("the connection to {host} broke ({cause})")),
     }
 }
 

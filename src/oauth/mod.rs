@@ -82,7 +82,7 @@ impl NotYet {
              \"Confidential\" with an application of its own",
             self.role
         );
-        Error { fault: Fault::Person, text, code: None, retry_after: None }
+        Error::person(text)
     }
 }
 
@@ -161,6 +161,23 @@ pub struct Error {
     pub retry_after: Option<Duration>,
 }
 
+impl Error {
+    /// A failure that passes by itself.
+    pub fn passing(text: impl Into<String>) -> Self {
+        Self { fault: Fault::Passing, text: text.into(), code: None, retry_after: None }
+    }
+
+    /// A failure that a person must put right.
+    pub fn person(text: impl Into<String>) -> Self {
+        Self { fault: Fault::Person, ..Self::passing(text) }
+    }
+
+    /// The same failure, naming the role that met it.
+    fn of_role(self, role: &str) -> Self {
+        Self { text: format!("{role}: {}", self.text), ..self }
+    }
+}
+
 /// Who must act before a token request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -168,4 +185,33 @@ pub enum Fault {
     Passing,
     /// A person: credentials, consent, policy, configuration.
     Person,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_caps_are_filters_and_cap_the_crate_that_logs_tokens() {
+        for directive in LOG_CAPS {
+            let parsed = directive.parse::<tracing_subscriber::filter::Directive>();
+            assert!(parsed.is_ok(), "{directive}");
+        }
+        assert!(LOG_CAPS.contains(&"yup_oauth2=warn"));
+    }
+
+    #[test]
+    fn an_error_prints_its_text_and_a_token_prints_no_secret() {
+        let error = Error::person("wrong").of_role("Mail.Sending");
+        assert_eq!(
+            (error.to_string().as_str(), error.fault),
+            ("Mail.Sending: wrong", Fault::Person)
+        );
+        let token = AccessToken {
+            secret: Secret::new("t0ken"),
+            user: "jo@example.com".to_owned(),
+            expires_at: SystemTime::UNIX_EPOCH,
+        };
+        assert!(!format!("{token:?}").contains("t0ken"));
+    }
 }

@@ -17,7 +17,8 @@ pub(super) fn quote(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, REMOVED);
-        text = text.replace(&form_encoded(secret), REMOVED);
+        let encoded = form_encoded(secret);
+        text = text.replace(&encoded, REMOVED).replace(&lower_hex(&encoded), REMOVED);
     }
     let text: String =
         text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
@@ -38,7 +39,8 @@ fn without_token(word: &str) -> &str {
 
 /// Marks that turn the direction of text, and line separators.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn cut(text: &str) -> String {
@@ -63,6 +65,17 @@ fn form_encoded(text: &str) -> String {
     encoded
 }
 
+/// `%2F` as `%2f`, which means the same.
+fn lower_hex(encoded: &str) -> String {
+    let mut digits = 0;
+    let lower = |c: char| {
+        let is_digit = digits > 0;
+        digits = if c == '%' { 2 } else { i32::max(digits - 1, 0) };
+        if is_digit { c.to_ascii_lowercase() } else { c }
+    };
+    encoded.chars().map(lower).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +88,7 @@ mod tests {
             ("left\u{202e}right", &[], "left right"),
             ("secret s3cr~t/1 here", &["s3cr~t/1"], "secret [removed] here"),
             ("client_secret=s3cr%7Et%2F1&x", &["s3cr~t/1"], "client_secret=[removed]&x"),
+            ("client_secret=s3cr%7et%2f1&x", &["s3cr~t/1"], "client_secret=[removed]&x"),
             ("nothing hidden", &[""], "nothing hidden"),
         ] {
             assert_eq!(quote(text, secrets), expected, "{text:?}");

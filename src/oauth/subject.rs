@@ -4,7 +4,7 @@
 //! able to mean something else. Rule: a login used in a template is one printable word of bounded
 //! length.
 
-use super::{Error, Fault};
+use super::Error;
 use crate::config::Template;
 
 /// Longest address of RFC 5321 section 4.5.3.1, with room for a domain in front.
@@ -26,12 +26,8 @@ pub(super) fn resolve(
     template: &Template,
     login: Option<&str>,
 ) -> Result<String, Error> {
-    let person = |problem: &str| Error {
-        fault: Fault::Person,
-        text: format!("{role}: {key} = {:?} {problem}", template.as_str()),
-        code: None,
-        retry_after: None,
-    };
+    let person =
+        |problem: &str| Error::person(format!("{role}: {key} = {:?} {problem}", template.as_str()));
     if !template.needs_login() {
         return Ok(template.as_str().to_owned());
     }
@@ -52,6 +48,7 @@ pub(super) fn resolve(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fault;
     use super::*;
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::answer::Granted;
 use super::entry::{Entry, Flight, Issued, Next, Outcome};
 use super::subject::Subject;
-use super::{AccessToken, Error, Fault, SubjectStatus, TokenSource};
+use super::{AccessToken, Error, SubjectStatus, TokenSource};
 
 /// Subjects in memory; beyond it the least recently used one goes. 10,000 tokens are some 30 MB.
 const MAX_SUBJECTS: usize = 10_000;
@@ -272,17 +272,15 @@ impl Shared {
     }
 
     fn too_soon(&self, user: &str, rest: Duration) -> Error {
-        let text = format!(
-            "{}: the service has rejected a new access token for {user} too; see that the \
-             application may open this mailbox",
-            self.role
-        );
-        Error { fault: Fault::Passing, text, code: None, retry_after: Some(rest) }
+        let error = self.passing(&format!(
+            "the service has rejected a new access token for {user} too; see that the application \
+             may open this mailbox"
+        ));
+        Error { retry_after: Some(rest), ..error }
     }
 
     fn passing(&self, text: &str) -> Error {
-        let text = format!("{}: {text}", self.role);
-        Error { fault: Fault::Passing, text, code: None, retry_after: None }
+        Error::passing(text).of_role(&self.role)
     }
 }
 
@@ -305,8 +303,7 @@ fn for_user(issued: &Issued, user: String) -> Arc<AccessToken> {
 }
 
 fn stopped(role: &str) -> Error {
-    let text = format!("{role}: authbridge is stopping");
-    Error { fault: Fault::Passing, text, code: None, retry_after: None }
+    Error::passing("authbridge is stopping").of_role(role)
 }
 
 /// From 0 to 1, to spread what would happen at the same time.

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::{Cloud, MicrosoftApp, UpstreamNet};
 use crate::oauth::assertion::tests::verified;
 use crate::oauth::fake_endpoint::{FakeEndpoint, Reply};
-use crate::oauth::{TokenSource, microsoft};
+use crate::oauth::{Fault, TokenSource, microsoft};
 use crate::tls::{ClientTls, install_provider};
 
 const SECRET: &str = "s3cr~t/+ value&=";

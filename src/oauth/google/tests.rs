@@ -7,7 +7,7 @@ use super::*;
 use crate::config::UpstreamNet;
 use crate::oauth::assertion::tests::verified;
 use crate::oauth::fake_endpoint::{FakeEndpoint, Reply};
-use crate::oauth::{TokenSource, google};
+use crate::oauth::{Fault, TokenSource, google};
 use crate::secret::Secret;
 use crate::tls::{ClientTls, install_provider};
 
@@ -167,7 +167,11 @@ fn only_google_gets_an_assertion_unasked() {
 #[tokio::test]
 async fn refusals_are_explained_and_echoes_hidden() {
     let fake = FakeEndpoint::start(|request, number| match number {
-        0 => Reply::json(400, r#"{"error":"unauthorized_client","error_description":"Client is unauthorized to retrieve access tokens using this method."}"#),
+        0 => Reply::json(
+            400,
+            r#"{"error":"unauthorized_client",
+                "error_description":"Client is unauthorized to retrieve access tokens."}"#,
+        ),
         1 => {
             let echo = serde_json::json!({"error": "odd", "error_description": request.body});
             Reply::json(400, echo.to_string())

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::oauth::Fault;
 use crate::oauth::fake_endpoint::{FakeEndpoint, Received, Reply, read_request, serve};
 use crate::tls::install_provider;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::advance;
 
 use super::*;
+use crate::oauth::Fault;
 use crate::secret::Secret;
 
 const HOUR: Duration = Duration::from_secs(3600);
