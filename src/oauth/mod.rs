@@ -4,13 +4,101 @@
 //! is made only when a client logs in fails in front of the user. Rule: upstreams ask a
 //! [`TokenSource`]; one token per role and mailbox lives in memory, is refreshed ahead of its
 //! expiry by one request at a time, and a failure is remembered for as long as it backs off.
+//! [`microsoft`] and [`google`] build the sources; [`HttpClient`] is shared with Graph.
+
+mod answer;
+mod assertion;
+mod client_credentials;
+pub mod entra_error;
+mod entry;
+#[cfg(test)]
+mod fake_endpoint;
+mod google;
+mod google_error;
+mod google_key;
+mod http;
+mod key_file;
+mod quote;
+mod subject;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+pub use answer::Granted;
+pub use http::{HttpClient, USER_AGENT};
+pub use subject::Subject;
+pub use tokens::{Grant, Tokens};
+
+use crate::config::{GoogleAccount, Microsoft365, MicrosoftApp};
 use crate::secret::Secret;
+
+/// Log directives that hold whatever level is configured: `yup_oauth2` would write assertion and
+/// access token at debug, the HTTP stack headers and frames at trace.
+pub const LOG_CAPS: &[&str] =
+    &["yup_oauth2=warn", "oauth2=info", "reqwest=info", "hyper=info", "hyper_util=info", "h2=info"];
+
+/// The source of tokens for a Microsoft 365 mailbox. `resource` is what the token is for:
+/// `account.cloud.graph()` or `account.cloud.exchange()`.
+pub fn microsoft(
+    account: &Microsoft365,
+    resource: &str,
+    http: &HttpClient,
+    role: &str,
+) -> Result<Arc<dyn TokenSource>, Error> {
+    match &account.app {
+        MicrosoftApp::Confidential { credential, user } => {
+            let grant = client_credentials::ClientCredentials::new(
+                account, credential, user, resource, http, role,
+            )?;
+            Ok(Arc::new(Tokens::new(role, grant)))
+        }
+        MicrosoftApp::Public { .. } => Ok(Arc::new(NotYet { role: role.to_owned() })),
+    }
+}
+
+/// The source of tokens for a Google mailbox.
+pub fn google(
+    account: &GoogleAccount,
+    http: &HttpClient,
+    role: &str,
+) -> Result<Arc<dyn TokenSource>, Error> {
+    let grant = google::ServiceAccount::new(account, http, role)?;
+    Ok(Arc::new(Tokens::new(role, grant)))
+}
+
+/// A public application: its sign-in does not exist yet.
+struct NotYet {
+    role: String,
+}
+
+impl NotYet {
+    fn error(&self) -> Error {
+        let text = format!(
+            "{}: signing in comes with a later version: until then use IntegrationType = \
+             \"Confidential\" with an application of its own",
+            self.role
+        );
+        Error::person(text)
+    }
+}
+
+impl TokenSource for NotYet {
+    fn token<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Arc<AccessToken>, Error>> {
+        std::future::ready(Err(self.error())).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        _: Option<&'a str>,
+        _: &'a AccessToken,
+    ) -> BoxFuture<'a, Result<Arc<AccessToken>, Error>> {
+        std::future::ready(Err(self.error())).boxed()
+    }
+}
 
 /// Gives access tokens to upstreams. Answers from memory whenever it can.
 pub trait TokenSource: Send + Sync {
@@ -27,6 +115,24 @@ pub trait TokenSource: Send + Sync {
         login: Option<&'a str>,
         rejected: &'a AccessToken,
     ) -> BoxFuture<'a, Result<Arc<AccessToken>, Error>>;
+
+    /// What is known about each subject, for metrics and the web page.
+    fn snapshot(&self) -> Vec<SubjectStatus> {
+        Vec::new()
+    }
+}
+
+/// How one subject's tokens fare.
+#[derive(Clone, Debug)]
+pub struct SubjectStatus {
+    /// The mailbox, or the application whose token serves all its mailboxes.
+    pub subject: String,
+    /// Until when the token in memory works.
+    pub expires_at: Option<SystemTime>,
+    /// When a token was last issued.
+    pub last_success: Option<SystemTime>,
+    /// When and why it last failed.
+    pub last_failure: Option<(SystemTime, Error)>,
 }
 
 /// A bearer token (RFC 6750) and what it is for.
@@ -55,6 +161,23 @@ pub struct Error {
     pub retry_after: Option<Duration>,
 }
 
+impl Error {
+    /// A failure that passes by itself.
+    pub fn passing(text: impl Into<String>) -> Self {
+        Self { fault: Fault::Passing, text: text.into(), code: None, retry_after: None }
+    }
+
+    /// A failure that a person must put right.
+    pub fn person(text: impl Into<String>) -> Self {
+        Self { fault: Fault::Person, ..Self::passing(text) }
+    }
+
+    /// The same failure, naming the role that met it.
+    fn of_role(self, role: &str) -> Self {
+        Self { text: format!("{role}: {}", self.text), ..self }
+    }
+}
+
 /// Who must act before a token request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -62,4 +185,33 @@ pub enum Fault {
     Passing,
     /// A person: credentials, consent, policy, configuration.
     Person,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_caps_are_filters_and_cap_the_crate_that_logs_tokens() {
+        for directive in LOG_CAPS {
+            let parsed = directive.parse::<tracing_subscriber::filter::Directive>();
+            assert!(parsed.is_ok(), "{directive}");
+        }
+        assert!(LOG_CAPS.contains(&"yup_oauth2=warn"));
+    }
+
+    #[test]
+    fn an_error_prints_its_text_and_a_token_prints_no_secret() {
+        let error = Error::person("wrong").of_role("Mail.Sending");
+        assert_eq!(
+            (error.to_string().as_str(), error.fault),
+            ("Mail.Sending: wrong", Fault::Person)
+        );
+        let token = AccessToken {
+            secret: Secret::new("t0ken"),
+            user: "jo@example.com".to_owned(),
+            expires_at: SystemTime::UNIX_EPOCH,
+        };
+        assert!(!format!("{token:?}").contains("t0ken"));
+    }
 }
