@@ -113,6 +113,47 @@ fn without_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Whether the next command is `tag CAPABILITY` and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AsksCapability {
+    /// It may become one.
+    Undecided,
+    /// It is something else.
+    No,
+    /// It is, and takes this many octets.
+    Yes {
+        /// Its tag.
+        tag: String,
+        /// Its length with the line end.
+        octets: usize,
+    },
+}
+
+/// Longest tag that is waited for; clients use about eight octets.
+const MAX_TAG: usize = 64;
+
+/// Looks at what a client sends right after its login.
+pub fn asks_capability(input: &[u8]) -> AsksCapability {
+    let line_end = memchr::memchr(b'\n', input).map(|at| at + 1);
+    let line = &input[..line_end.unwrap_or(input.len())];
+    let Some(space) = memchr::memchr(b' ', line) else {
+        let may_be_tag = input.is_empty() || (is_tag(line) && line.len() <= MAX_TAG);
+        return if may_be_tag { AsksCapability::Undecided } else { AsksCapability::No };
+    };
+    let (tag, verb) = (&line[..space], &line[space + 1..]);
+    let whole = b"CAPABILITY\r\n";
+    match line_end {
+        _ if !is_tag(tag) => AsksCapability::No,
+        Some(octets) if without_line_end(verb).eq_ignore_ascii_case(&whole[..10]) => {
+            AsksCapability::Yes { tag: String::from_utf8_lossy(tag).into_owned(), octets }
+        }
+        None if verb.len() < whole.len() && verb.eq_ignore_ascii_case(&whole[..verb.len()]) => {
+            AsksCapability::Undecided
+        }
+        _ => AsksCapability::No,
+    }
+}
+
 /// A command with its tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -382,6 +423,34 @@ mod tests {
             let expected = Scan { continuations, progress: Progress::Partial };
             assert_eq!(scan(input.as_bytes(), LIMITS), expected, "{input:?}");
         }
+    }
+
+    #[test]
+    fn capability_is_recognised_at_every_split_and_nothing_else_is() {
+        let input = b"a.7 Capability\r\n";
+        for end in 0..input.len() {
+            assert_eq!(asks_capability(&input[..end]), AsksCapability::Undecided, "{end}");
+        }
+        let yes = |octets| AsksCapability::Yes { tag: "a.7".to_owned(), octets };
+        assert_eq!(asks_capability(input), yes(16));
+        assert_eq!(asks_capability(b"a.7 CAPABILITY\nb NOOP\r\n"), yes(15));
+        for other in [
+            "a SELECT",
+            "a C ",
+            "a CAPABILITY X",
+            "a CAPABILITYX",
+            "a  CAPABILITY\r\n",
+            "* ",
+            "\r\n",
+            "a\r\n",
+            "+",
+            " ",
+            "a CAPABILITY \r\n",
+            "a CAP\r\n",
+        ] {
+            assert_eq!(asks_capability(other.as_bytes()), AsksCapability::No, "{other:?}");
+        }
+        assert_eq!(asks_capability(&[b'x'; MAX_TAG + 1]), AsksCapability::No);
     }
 
     #[test]

@@ -8,4 +8,6 @@
 pub mod capability;
 pub mod command;
 
-pub use command::{Body, Command, Limits, Malformed, Progress, Scan, parse, scan};
+pub use command::{
+    AsksCapability, Body, Command, Limits, Malformed, Progress, Scan, asks_capability, parse, scan,
+};

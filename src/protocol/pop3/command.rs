@@ -24,6 +24,33 @@ pub fn scan(input: &[u8], limit: usize) -> Line {
     }
 }
 
+/// Whether the next line is `CAPA` and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsksCapa {
+    /// It may become one.
+    Undecided,
+    /// It is something else.
+    No,
+    /// It is, and takes this many octets.
+    Yes(usize),
+}
+
+/// Looks at what a client sends right after its login.
+pub fn asks_capa(input: &[u8]) -> AsksCapa {
+    let starts = |whole: &[u8]| {
+        input.len() >= whole.len() && input[..whole.len()].eq_ignore_ascii_case(whole)
+    };
+    let whole = b"CAPA\r\n";
+    match input.len() {
+        _ if starts(whole) => AsksCapa::Yes(whole.len()),
+        _ if starts(b"CAPA\n") => AsksCapa::Yes(5),
+        octets if octets < whole.len() && input.eq_ignore_ascii_case(&whole[..octets]) => {
+            AsksCapa::Undecided
+        }
+        _ => AsksCapa::No,
+    }
+}
+
 /// What a client asks for before login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -124,6 +151,19 @@ mod tests {
         ] {
             assert_eq!(scan(input.as_bytes(), 100), Line::Complete(input.len()));
             assert_eq!(parse(input.as_bytes()), Ok(command), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn capa_is_recognised_at_every_split_and_nothing_else_is() {
+        let input = b"capa\r\nSTAT\r\n";
+        for end in 0..input.len() {
+            let expected = if end < 6 { AsksCapa::Undecided } else { AsksCapa::Yes(6) };
+            assert_eq!(asks_capa(&input[..end]), expected, "{end}");
+        }
+        assert_eq!(asks_capa(b"CAPA\nSTAT"), AsksCapa::Yes(5));
+        for other in ["STAT", "CAPA ", "CAPAX", "CAPA\rX", "\r\n", "CS"] {
+            assert_eq!(asks_capa(other.as_bytes()), AsksCapa::No, "{other:?}");
         }
     }
 

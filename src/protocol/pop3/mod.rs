@@ -7,4 +7,4 @@
 pub mod capability;
 pub mod command;
 
-pub use command::{Command, Line, Malformed, parse, scan};
+pub use command::{AsksCapa, Command, Line, Malformed, asks_capa, parse, scan};
