@@ -33,7 +33,7 @@ pub(super) fn refusal(refusal: Refusal) -> String {
         Kind::SignInNeeded => {
             ("UNAVAILABLE", "an administrator must sign in to the mail service; try again later")
         }
-        Kind::Throttled { .. } => ("LIMIT", "too many requests at present; try again later"),
+        Kind::Throttled { .. } => ("UNAVAILABLE", "too many requests at present; try again later"),
         Kind::Unavailable | Kind::OutcomeUnknown => {
             ("UNAVAILABLE", "the mail service can't be reached at present; try again later")
         }
@@ -66,7 +66,7 @@ mod tests {
             (Kind::NotFound, "NO [CONTACTADMIN] "),
             (Kind::NotPermitted, "NO [CONTACTADMIN] "),
             (Kind::SignInNeeded, "NO [UNAVAILABLE] "),
-            (Kind::Throttled { retry_after: None }, "NO [LIMIT] "),
+            (Kind::Throttled { retry_after: None }, "NO [UNAVAILABLE] "),
             (Kind::TooLarge, "NO [CANNOT] "),
             (Kind::Unsupported, "NO [CANNOT] "),
             (Kind::Rejected, "NO [CANNOT] "),
