@@ -11,6 +11,8 @@ pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod pop3;
+#[cfg(test)]
+mod rehearsal;
 pub mod relay;
 pub mod sasl;
 pub mod smtp;
