@@ -168,3 +168,59 @@ impl Conversation {
         self.stream.map(|stream| (stream, Bytes::copy_from_slice(&self.input)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, Conversation) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let stream = ClientStream::Plain(far.expect("accepted").0);
+        (near.expect("connected"), Conversation::new(stream, CancellationToken::new()))
+    }
+
+    #[tokio::test]
+    async fn lines_end_at_lf_and_what_follows_stays() {
+        let (mut client, mut talk) = connected().await;
+        client.write_all(b"one\r\ntwo\n\r\nthr").await.expect("written");
+        for expected in ["one", "two", ""] {
+            let line = talk.line(16).await.expect("a line");
+            assert_eq!(String::from_utf8_lossy(&line), expected);
+        }
+        while talk.input().len() < 3 {
+            talk.fill(Conversation::deadline()).await.expect("more");
+        }
+        let (_, input) = talk.into_parts().expect("open");
+        assert_eq!(&input[..], b"thr");
+    }
+
+    #[tokio::test]
+    async fn long_lines_and_ends_are_told_apart() {
+        for (sent, limit) in [("12345\n", 4), ("12345", 4)] {
+            let (mut client, mut talk) = connected().await;
+            client.write_all(sent.as_bytes()).await.expect("written");
+            assert!(matches!(talk.line(limit).await, Err(Parting::TooLong)), "{sent:?}");
+        }
+        let (mut client, mut talk) = connected().await;
+        client.write_all(b"half").await.expect("written");
+        drop(client);
+        assert!(matches!(talk.line(100).await, Err(Parting::Closed)));
+    }
+
+    #[tokio::test]
+    async fn the_last_word_arrives_although_the_client_was_still_sending() {
+        let (mut client, mut talk) = connected().await;
+        client.write_all(&[b'x'; 50_000]).await.expect("written");
+        talk.fill(Conversation::deadline()).await.expect("some");
+        let parting = tokio::spawn(talk.part("bye\r\n"));
+        let mut word = String::new();
+        client.read_to_string(&mut word).await.expect("no reset");
+        assert_eq!(word, "bye\r\n");
+        drop(client);
+        parting.await.expect("no panic");
+    }
+}

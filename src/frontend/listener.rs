@@ -129,7 +129,7 @@ impl Sessions {
     }
 
     /// Waits for all sessions, at most for `grace`, then ends the rest; returns how many that were.
-    /// Call after `stopping` was cancelled.
+    /// Call after `stopping` was cancelled: until then clients are still accepted.
     pub async fn finish(self, grace: Duration) -> usize {
         self.tracker.close();
         if timeout(grace, self.tracker.wait()).await.is_ok() {
@@ -158,6 +158,7 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return,
+                () = self.sessions.cut.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) failure: Option<Kind>,
     opened: mpsc::UnboundedSender<(String, Protocol, DuplexStream)>,
     pub(crate) opens: AtomicUsize,
+    /// Never answers.
+    pub(crate) stalls: AtomicBool,
 }
 
 impl Upstream for Service {
@@ -41,6 +43,9 @@ impl Upstream for Service {
     ) -> BoxFuture<'a, Result<Opened, Error>> {
         async move {
             self.opens.fetch_add(1, Ordering::Relaxed);
+            if self.stalls.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             if let Some(kind) = self.failure {
                 return Err(Error::new(kind, "as the test wants it"));
             }
@@ -76,6 +81,7 @@ impl Stage {
             failure,
             opened: sender,
             opens: AtomicUsize::new(0),
+            stalls: AtomicBool::new(false),
         });
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut roles = Roles::default();
@@ -173,9 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
-            let byte = soon(self.0.read_u8()).await.unwrap_or_else(|error| {
-                panic!("{error} after {:?}", String::from_utf8_lossy(&line))
-            });
+            let byte = soon(self.0.read_u8()).await.expect("a whole line");
             line.push(byte);
         }
         String::from_utf8_lossy(&line[..line.len() - 2]).into_owned()

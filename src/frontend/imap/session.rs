@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::reply::{capabilities, farewell, refusal};
+use super::state::forbidden;
 use crate::frontend::Context;
 use crate::frontend::attempts::{Attempts, LoggedIn};
 use crate::frontend::conversation::{Conversation, Parting};
@@ -113,6 +114,9 @@ impl Session {
         tag: &str,
         body: Body,
     ) -> Result<Step, Parting> {
+        if let Some(answer) = forbidden(&body, self.privacy) {
+            return Ok(Step::Fail(answer.to_owned()));
+        }
         Ok(match body {
             Body::Capability => {
                 talk.send(&capability_answer(tag, capabilities(self.privacy))).await?;
@@ -127,15 +131,11 @@ impl Session {
                 talk.send(&format!("* BYE logging out\r\n{tag} OK LOGOUT completed\r\n")).await?;
                 return Err(Parting::Quit);
             }
-            Body::StartTls if !self.privacy.offers_tls() => bad("TLS is active"),
             Body::StartTls => {
                 talk.send(&format!("{tag} OK begin TLS negotiation now\r\n")).await?;
                 talk.start_tls(&self.context.tls).await?;
                 self.privacy = Privacy::Encrypted;
                 Step::Say(String::new())
-            }
-            Body::Login(_) | Body::Authenticate { .. } if !self.privacy.allows_login() => {
-                Step::Fail("NO [PRIVACYREQUIRED] start TLS before you log in".to_owned())
             }
             Body::Login(credentials) => self.log_in(&credentials).await,
             Body::Authenticate { mechanism, initial } => {
@@ -148,7 +148,7 @@ impl Session {
                     }
                 }
             }
-            Body::Other(_) => bad("unknown command, or one for after the login"),
+            Body::Other(_) => bad("unknown command"),
         })
     }
 

@@ -1,9 +1,11 @@
 //! Dialogues over real sockets.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::serve;
@@ -256,6 +258,30 @@ async fn stopping_ends_those_who_have_not_logged_in() {
     service.hear("b FETCH 1 FAST\r\n").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_sent_away() {
+    let stage = stage();
+    let mut client = greeted(&stage).await;
+    client.say("a NOO").await;
+    let began = tokio::time::Instant::now();
+    let mut word = Vec::new();
+    client.0.read_to_end(&mut word).await.expect("read");
+    assert_eq!(String::from_utf8_lossy(&word), "* BYE you were silent for too long\r\n");
+    let waited = began.elapsed().as_secs();
+    assert!((119..=121).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_answer_is_unavailable_not_a_wrong_password() {
+    let stage = stage();
+    stage.service.stalls.store(true, Ordering::Relaxed);
+    let mut client = greeted(&stage).await;
+    client.say("a LOGIN erp \"pass word\"\r\n").await;
+    let mut word = [0; 18];
+    client.0.read_exact(&mut word).await.expect("read");
+    assert_eq!(String::from_utf8_lossy(&word), "a NO [UNAVAILABLE]");
+}
+
 #[tokio::test]
 async fn a_session_is_small() {
     let stage = stage();
@@ -267,4 +293,52 @@ async fn a_session_is_small() {
     };
     stage.connect(sized, None).await.hear(GREETING).await;
     assert!(size < 1024, "{size}");
+}
+
+/// Everything that is logged on this thread.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_shows_success_failure_and_reference_but_no_password() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let stage = stage();
+    let mut client = greeted(&stage).await;
+    client.transcript(&[("a LOGIN erp hunter2\r\n", &format!("a {WRONG}"))]).await;
+    client.say("b LOGIN lost \"pass word\"\r\n").await;
+    let told = client.line().await;
+    let plain = STANDARD.encode("\0erp\0pass word");
+    client
+        .transcript(&[(&format!("c AUTHENTICATE PLAIN {plain}\r\n"), &format!("c {WELCOME}"))])
+        .await;
+    let (_, _, service) = stage.opened().await;
+    client.say("d NOOP\r\n").await;
+    drop(service);
+    client.rest().await;
+    let log = String::from_utf8_lossy(&written.0.lock().expect("not poisoned")).into_owned();
+    let (_, reference) = told.split_once("(ref ").expect("a reference");
+    for part in [reference.trim_end_matches(')'), "Mail.Lost", "logged in", "wrong login"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    for secret in ["hunter2", "pass word", plain.as_str()] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }

@@ -115,6 +115,15 @@ async fn stopping_ends_idle_sessions_at_once_and_relays_after_their_grace() {
 }
 
 #[tokio::test]
+async fn finishing_ends_listeners_that_nobody_stopped() {
+    let running = start();
+    let mut client = running.greeted(Protocol::Pop3).await;
+    assert_eq!(running.sessions.clone().finish(Duration::from_millis(20)).await, 1);
+    assert_eq!(client.rest().await, "");
+    assert!(TcpStream::connect(running.bound[0].address).await.is_err());
+}
+
+#[tokio::test]
 async fn a_refused_smtp_client_hears_a_reply_code() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("address");

@@ -5,7 +5,7 @@
 //! loopback address is only ever locked together with a login, successes are never counted.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,10 +53,12 @@ impl Source {
     }
 }
 
-/// IPv6 hosts own 2^64 addresses each, so they are counted by /64.
+/// IPv6 hosts own 2^64 addresses each, so they are counted by /64; every local program owns all of
+/// 127.0.0.0/8.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
+        local if local.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(v6) => {
             let bits = u128::from(v6) & (u128::MAX << 64);
             IpAddr::V6(bits.into())
         }
@@ -190,7 +192,8 @@ mod tests {
             (source("192.0.2.2", 1), source("192.0.2.3", 1), false),
             (source("127.0.0.1", 1), source("127.0.0.1", 2), false),
             (source("::1", 1), source("::1", 2), false),
-            (source("::ffff:127.0.0.1", 3), source("127.0.0.1", 3), true),
+            (source("::ffff:127.0.0.1", 3), source("127.0.0.9", 3), true),
+            (source("127.0.0.1", 4), source("::1", 4), true),
             (source("2001:db8::1", 1), source("2001:db8::ffff", 2), true),
             (source("2001:db8:0:1::1", 1), source("2001:db8:0:2::1", 2), false),
         ] {

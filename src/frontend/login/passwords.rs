@@ -149,8 +149,8 @@ impl Passwords {
             .entry(flight)
             .or_insert_with(|| self.start(claim, lockout, source))
             .clone();
+        let _landing = Landing { running: &self.running, flight };
         let outcome = run.await;
-        lock(&self.running).remove(&flight);
         if outcome == Outcome::Right {
             self.remember(digest);
         }
@@ -199,6 +199,19 @@ impl Passwords {
             oldest.and_then(|oldest| remembered.remove(&oldest));
         }
         remembered.insert(digest, now + REMEMBERED_FOR);
+    }
+}
+
+/// Forgets a run when one who waits for it has the answer, or has gone: an abandoned run would
+/// keep its password for ever.
+struct Landing<'a> {
+    running: &'a Mutex<HashMap<Digest, Run>>,
+    flight: Digest,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        lock(self.running).remove(&self.flight);
     }
 }
 
@@ -358,6 +371,22 @@ mod tests {
         assert!(passwords.is_remembered(&digests[10]));
         tokio::time::advance(REMEMBERED_FOR).await;
         assert!(!passwords.is_remembered(&digests[MAX_REMEMBERED + 9]));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_check_that_is_given_up() {
+        let passwords = Passwords::new();
+        let lockout = Arc::new(Lockout::default());
+        let source = Source::new([127, 0, 0, 1].into(), [0; 32]);
+        let claim = Claim {
+            login: "erp".to_owned(),
+            password: Secret::new("x"),
+            proof: Proof::Nothing(Secret::new(DECOY)),
+        };
+        let given_up = passwords.check(claim, &lockout, &source).now_or_never();
+        assert_eq!(given_up, None);
+        assert!(lock(&passwords.running).is_empty());
+        assert_eq!(passwords.runner.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod reply;
 mod session;
+mod state;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::reply::{capabilities, farewell, refusal};
+use super::state::{State, forbidden};
 use crate::frontend::Context;
 use crate::frontend::attempts::{Attempts, LoggedIn};
 use crate::frontend::conversation::{Conversation, Parting};
@@ -51,13 +52,6 @@ fn hand_over(talk: Conversation, logged_in: LoggedIn) -> Option<Handover> {
         }
     };
     Some(Handover::new(client, input, logged_in.relay, Box::new(recognise)))
-}
-
-enum State {
-    /// Nobody has been named.
-    Greeted,
-    /// USER has been given.
-    Named(String),
 }
 
 /// What a command leads to.
@@ -107,6 +101,9 @@ impl Session {
     }
 
     async fn answer(&mut self, talk: &mut Conversation, command: Command) -> Result<Step, Parting> {
+        if let Some(answer) = forbidden(&command, self.privacy, &self.state) {
+            return Ok(fail(answer));
+        }
         Ok(match command {
             Command::Capa => Step::Say(pop3::capability::answer(&capabilities(self.privacy))),
             Command::Noop => say("+OK"),
@@ -114,18 +111,12 @@ impl Session {
                 talk.send("+OK goodbye\r\n").await?;
                 return Err(Parting::Quit);
             }
-            Command::Stls if !self.privacy.offers_tls() => fail("-ERR TLS is active"),
             Command::Stls => {
                 talk.send("+OK begin TLS negotiation\r\n").await?;
                 talk.start_tls(&self.context.tls).await?;
                 self.privacy = Privacy::Encrypted;
                 self.state = State::Greeted;
                 Step::Say(String::new())
-            }
-            Command::User(_) | Command::Pass(_) | Command::Auth { .. }
-                if !self.privacy.allows_login() =>
-            {
-                fail("-ERR [SYS/PERM] start TLS (STLS) before you log in")
             }
             Command::User(login) => {
                 self.state = State::Named(login);
@@ -148,7 +139,7 @@ impl Session {
                     Exchange::UnknownMechanism => fail("-ERR only PLAIN and LOGIN are known here"),
                 }
             }
-            Command::Other(_) => fail("-ERR unknown command, or one for after the login"),
+            Command::Other(_) => fail("-ERR unknown command"),
         })
     }
 
