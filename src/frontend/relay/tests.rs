@@ -209,3 +209,51 @@ async fn large_transfers_cross_sockets_both_ways_at_once() {
     assert_eq!((summary.to_upstream, summary.to_client), (OCTETS as u64, OCTETS as u64));
     assert!(matches!(summary.end, End::Closed), "{summary:?}");
 }
+
+#[tokio::test]
+async fn tls_on_both_sides_loses_nothing_and_passes_the_end_on() {
+    use crate::frontend::rehearsal::Stage;
+    use crate::frontend::stream::ClientStream;
+    use crate::mail::Duplex;
+
+    const OCTETS: usize = 3_000_001;
+    let stage = Stage::new("", "", None);
+    let (client_tls, server_tls) = (stage.client_tls(), stage.context.tls.clone());
+    let ((client, near), (far, service)) = (connected().await, connected().await);
+    let (client, near, far, service) = tokio::join!(
+        client_tls.connect("localhost", client),
+        ClientStream::Plain(near).start_tls(&server_tls),
+        client_tls.connect("localhost", far),
+        server_tls.accept(service),
+    );
+    let upstream: Box<dyn Duplex> = Box::new(far.expect("handshake"));
+    let relay = tokio::spawn(relay(near.expect("handshake"), upstream, Ahead::default(), HOUR));
+    let (mut client, mut service) = (client.expect("handshake"), service.expect("handshake"));
+    let sent: Vec<u8> = (0..OCTETS).map(|n| (n % 253) as u8).collect();
+    for chunk in sent.chunks(700_000) {
+        let mut got = vec![0; chunk.len()];
+        let (written, read) = tokio::join!(
+            async {
+                service.write_all(chunk).await?;
+                service.flush().await
+            },
+            client.read_exact(&mut got)
+        );
+        written.expect("written");
+        read.expect("read");
+        assert!(got == chunk);
+    }
+    client.write_all(b"QUIT\r\n").await.expect("written");
+    client.shutdown().await.expect("shutdown");
+    let mut got = String::new();
+    service.read_to_string(&mut got).await.expect("read");
+    assert_eq!(got, "QUIT\r\n");
+    service.write_all(b"+OK\r\n").await.expect("written");
+    service.shutdown().await.expect("shutdown");
+    let mut got = String::new();
+    client.read_to_string(&mut got).await.expect("read");
+    assert_eq!(got, "+OK\r\n");
+    let summary = relay.await.expect("no panic");
+    assert!(matches!(summary.end, End::Closed), "{summary:?}");
+    assert_eq!((summary.to_upstream, summary.to_client), (6, OCTETS as u64 + 5));
+}
