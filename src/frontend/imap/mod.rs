@@ -1,7 +1,7 @@
 //! Sessions of IMAP clients.
 //!
 //! Danger: what a client pipelines behind its login belongs to the service; what it sent before
-//! STARTTLS belongs to nobody. Rule: [`session`] runs until a client has logged in and returns what
+//! STARTTLS belongs to nobody. Rule: `session` runs until a client has logged in and returns what
 //! is left; then the relay has the connection for itself.
 
 mod reply;

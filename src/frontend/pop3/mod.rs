@@ -1,7 +1,7 @@
 //! Sessions of POP3 clients.
 //!
 //! Danger: as with IMAP, what is pipelined behind PASS belongs to the service, and what was sent
-//! before STLS to nobody. Rule: [`session`] runs until a client has logged in and returns what is
+//! before STLS to nobody. Rule: `session` runs until a client has logged in and returns what is
 //! left; then the relay has the connection for itself.
 
 mod reply;
