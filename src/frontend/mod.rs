@@ -4,11 +4,17 @@
 //! may be slow, hostile or gone. Rule: everything a session may use (time, memory, octets) has a
 //! limit in [`Context`]; a session knows providers only as the traits of [`crate::mail`].
 
+pub mod attempts;
+pub mod conversation;
+pub mod handover;
 pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod pop3;
+#[cfg(test)]
+mod rehearsal;
 pub mod relay;
+pub mod sasl;
 pub mod smtp;
 pub mod stream;
 

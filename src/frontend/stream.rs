@@ -35,6 +35,38 @@ impl Peer {
     }
 }
 
+/// Who can read a connection, which decides whether passwords may cross it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Without TLS, within this machine.
+    Local,
+    /// Without TLS, over a network: no login before STARTTLS.
+    Exposed,
+    /// With TLS.
+    Encrypted,
+}
+
+impl Privacy {
+    /// That of a connection.
+    pub fn of(peer: &Peer, stream: &ClientStream) -> Self {
+        match stream {
+            ClientStream::Tls(_) => Self::Encrypted,
+            ClientStream::Plain(_) if peer.is_loopback() => Self::Local,
+            ClientStream::Plain(_) => Self::Exposed,
+        }
+    }
+
+    /// True when a password may be sent.
+    pub fn allows_login(self) -> bool {
+        self != Self::Exposed
+    }
+
+    /// True when TLS can still be started.
+    pub fn offers_tls(self) -> bool {
+        self != Self::Encrypted
+    }
+}
+
 /// A client's connection.
 pub enum ClientStream {
     /// Without TLS.

@@ -18,6 +18,9 @@ use windows as native;
 /// `Proxy.Upstream.CaPath` stand alone.
 pub const VERIFIER_TAKES_EXTRA_ROOTS: bool = native::VERIFIER_TAKES_EXTRA_ROOTS;
 
+/// Whether listeners set SO_REUSEADDR, which means different things on the two platforms.
+pub const REUSE_ADDRESS: bool = native::REUSE_ADDRESS;
+
 /// Where state is kept when `Proxy.StateDirectory` is not set.
 pub fn state_directory() -> PathBuf {
     native::state_directory()

@@ -9,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = true;
 
+/// A restarted proxy gets its port back while old connections linger.
+pub(super) const REUSE_ADDRESS: bool = true;
+
 /// Root's services keep state under `/var/lib` (Filesystem Hierarchy Standard 5.8); a user's
 /// programs under `$XDG_STATE_HOME` (XDG Base Directory Specification).
 pub(super) fn state_directory() -> PathBuf {

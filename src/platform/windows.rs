@@ -8,6 +8,9 @@ use tokio::signal::windows;
 
 pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = false;
 
+/// There, the option would let another program take the port over.
+pub(super) const REUSE_ADDRESS: bool = false;
+
 pub(super) fn state_directory() -> PathBuf {
     program_data().join("state")
 }

@@ -1,4 +1,14 @@
 //! Sessions of POP3 clients.
+//!
+//! Danger: as with IMAP, what is pipelined behind PASS belongs to the service, and what was sent
+//! before STLS to nobody. Rule: `session` runs until a client has logged in and returns what is
+//! left; then the relay has the connection for itself.
+
+mod reply;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -7,5 +17,9 @@ use super::stream::{ClientStream, Peer};
 
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
-    let _ = (context, peer, stream);
+    let idle_timeout = context.limits.idle_timeout;
+    // Boxed, so that nothing of it is left while the relay runs.
+    if let Some(handover) = Box::pin(session::until_login(context, peer, stream)).await {
+        handover.run(idle_timeout).await;
+    }
 }

@@ -1,0 +1,115 @@
+//! Attempts to log in over IMAP or POP3, and what comes of them.
+//!
+//! Danger: an upstream failure told as a wrong password. Rule: [`Refusal`] keeps the two apart, and
+//! each failure gets a reference under which the log tells the whole story.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Context;
+use super::conversation::Parting;
+use super::login::{Login, Verdict};
+use super::stream::Peer;
+use crate::mail::{Error, Kind, Opened, Protocol, Reference, Relay};
+use crate::protocol::sasl::Credentials;
+
+/// Wrong logins and commands after which the connection is closed.
+const MAX_FAILURES: u32 = 10;
+
+/// Opening a mailbox takes a token, a connection and a login; clients wait about a minute.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Wrong password, unknown login or locked out.
+    Wrong,
+    /// The password is right or unchecked; the mailbox can't be opened.
+    Failed(Kind, Reference),
+}
+
+/// A client that is in.
+pub struct LoggedIn {
+    /// Who it is.
+    pub login: Login,
+    /// Its mailbox.
+    pub relay: Relay,
+}
+
+/// The attempts of one session.
+pub struct Attempts {
+    context: Arc<Context>,
+    peer: Peer,
+    protocol: Protocol,
+    failures: u32,
+    references: u32,
+}
+
+impl Attempts {
+    /// None so far.
+    pub fn new(context: Arc<Context>, peer: Peer, protocol: Protocol) -> Self {
+        Self { context, peer, protocol, failures: 0, references: 0 }
+    }
+
+    /// Counts a wrong login or command; the last one ends the session.
+    pub fn count_failure(&mut self) -> Result<(), Parting> {
+        self.failures += 1;
+        if self.failures < MAX_FAILURES { Ok(()) } else { Err(Parting::TooManyFailures) }
+    }
+
+    /// Checks the password, then opens the mailbox.
+    pub async fn log_in(&mut self, credentials: &Credentials) -> Result<LoggedIn, Refusal> {
+        let from = self.peer.address.ip();
+        let name = &credentials.login;
+        let login = match self.context.logins.check(from, name, &credentials.password).await {
+            Verdict::Granted(login) => login,
+            Verdict::Refused => {
+                tracing::warn!(login = ?name, "wrong login or password, or locked out");
+                return Err(Refusal::Wrong);
+            }
+            Verdict::Busy => {
+                let text = "too many logins are being checked at the same time";
+                let busy = Error::new(Kind::Throttled { retry_after: None }, text);
+                return Err(self.failed(name, "", &busy));
+            }
+        };
+        match self.open(&login).await {
+            Ok(relay) => {
+                tracing::info!(login = ?login.name, role = %login.receiving, "logged in");
+                Ok(LoggedIn { login, relay })
+            }
+            Err(error) => Err(self.failed(&login.name, &login.receiving, &error)),
+        }
+    }
+
+    async fn open(&self, login: &Login) -> Result<Relay, Error> {
+        let Some(upstream) = self.context.roles.receiving(&login.receiving) else {
+            let text = format!(
+                "the receiving role {} is off or not configured; set {}.ServerType, or another \
+                 role with Proxy.Client.{}.Receiving",
+                login.receiving, login.receiving, login.name
+            );
+            return Err(Error::new(Kind::Unsupported, text));
+        };
+        match timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol)).await {
+            Ok(opened) => opened.map(|Opened::Relay(relay)| relay),
+            Err(_) => {
+                let text = format!(
+                    "the service behind {} did not let us in within {} s",
+                    login.receiving,
+                    OPEN_TIMEOUT.as_secs()
+                );
+                Err(Error::new(Kind::Unavailable, text))
+            }
+        }
+    }
+
+    fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
+        self.references += 1;
+        let reference = self.peer.session.reference(self.references);
+        tracing::error!(%reference, ?login, role, kind = ?error.kind, "{}", error.chain());
+        Refusal::Failed(error.kind, reference)
+    }
+}

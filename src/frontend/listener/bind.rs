@@ -1,0 +1,137 @@
+//! Opens the listening sockets.
+//!
+//! Danger: a port that is taken, and a message that says "os error 98". Rule: every address that
+//! can't be listened on is named at once, with its key and the fix.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::{Bound, Listeners, Protocol};
+use crate::config::Listen;
+use crate::platform;
+
+/// Connections that wait to be accepted; an application that starts opens many at once.
+const BACKLOG: i32 = 1024;
+
+/// Addresses that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .problems.join("\n"))]
+pub struct ListenError {
+    /// One sentence for each, with the fix.
+    pub problems: Vec<String>,
+}
+
+pub(super) fn all(listen: &Listen) -> Result<Listeners, ListenError> {
+    let mut listeners = Listeners { sockets: Vec::new(), bound: Vec::new() };
+    let mut problems = Vec::new();
+    for (key, protocol, tls, addresses) in table(listen) {
+        for address in addresses {
+            match open(*address) {
+                Ok((socket, address)) => {
+                    listeners.sockets.push(socket);
+                    listeners.bound.push(Bound { protocol, tls, address });
+                }
+                Err(error) => problems.push(problem(key, *address, &error)),
+            }
+        }
+    }
+    if problems.is_empty() { Ok(listeners) } else { Err(ListenError { problems }) }
+}
+
+type Row<'a> = (&'static str, Protocol, bool, &'a [SocketAddr]);
+
+fn table(listen: &Listen) -> [Row<'_>; 6] {
+    [
+        ("Smtp", Protocol::Smtp, false, &listen.smtp),
+        ("Smtps", Protocol::Smtp, true, &listen.smtps),
+        ("Imap", Protocol::Imap, false, &listen.imap),
+        ("Imaps", Protocol::Imap, true, &listen.imaps),
+        ("Pop3", Protocol::Pop3, false, &listen.pop3),
+        ("Pop3s", Protocol::Pop3, true, &listen.pop3s),
+    ]
+}
+
+fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` are two addresses, on every system.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(platform::REUSE_ADDRESS)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn problem(key: &str, address: SocketAddr, error: &io::Error) -> String {
+    let fix = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program listens there already; stop it, or choose another port in \
+             Proxy.Listen.{key}"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "the system does not allow it; ports below 1024 need a privilege \
+             (CAP_NET_BIND_SERVICE), or choose a higher one in Proxy.Listen.{key}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address; correct Proxy.Listen.{key}")
+        }
+        _ => format!("correct Proxy.Listen.{key}"),
+    };
+    format!("can't listen on {address} ({error}): {fix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_gets_its_protocol_and_a_real_port() {
+        let any: Vec<SocketAddr> = vec!["127.0.0.1:0".parse().expect("an address")];
+        let listen = Listen {
+            smtp: any.clone(),
+            smtps: any.clone(),
+            imap: [any.clone(), any.clone()].concat(),
+            imaps: any.clone(),
+            pop3: any.clone(),
+            pop3s: any,
+        };
+        let listeners = Listeners::bind(&listen).expect("bound");
+        let bound: Vec<_> = listeners.bound().iter().map(|b| (b.protocol, b.tls)).collect();
+        assert_eq!(
+            bound,
+            [
+                (Protocol::Smtp, false),
+                (Protocol::Smtp, true),
+                (Protocol::Imap, false),
+                (Protocol::Imap, false),
+                (Protocol::Imap, true),
+                (Protocol::Pop3, false),
+                (Protocol::Pop3, true),
+            ]
+        );
+        assert!(listeners.bound().iter().all(|bound| bound.address.port() != 0));
+    }
+
+    #[tokio::test]
+    async fn each_address_that_is_taken_is_named_with_its_key() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = taken.local_addr().expect("address");
+        let nowhere: SocketAddr = "192.0.2.1:0".parse().expect("an address");
+        let listen =
+            Listen { imap: vec![address], pop3s: vec![nowhere, address], ..Listen::default() };
+        let error = Listeners::bind(&listen).expect_err("taken");
+        assert_eq!(error.problems.len(), 3, "{error}");
+        let (text, address) = (error.to_string(), address.to_string());
+        for part in [address.as_str(), "Proxy.Listen.Imap", "Proxy.Listen.Pop3s", "no such address"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

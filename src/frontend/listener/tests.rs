@@ -1,0 +1,146 @@
+//! Listeners with real sockets.
+
+use super::*;
+use crate::frontend::rehearsal::{Dialogue, Stage};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+struct Running {
+    stage: Stage,
+    bound: Vec<Bound>,
+    sessions: Sessions,
+    /// Kept, so that contexts can still come.
+    contexts: watch::Sender<Arc<Context>>,
+}
+
+fn start() -> Running {
+    let stage = Stage::new("IMAP4rev1", "", None);
+    let any: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let listen = Listen { imap: any.clone(), imaps: any.clone(), pop3: any, ..Listen::default() };
+    let listeners = Listeners::bind(&listen).expect("bound");
+    let bound = listeners.bound().to_vec();
+    let (contexts, receiver) = watch::channel(Arc::clone(&stage.context));
+    let sessions = listeners.serve(receiver, stage.context.stopping.clone());
+    Running { stage, bound, sessions, contexts }
+}
+
+impl Running {
+    async fn connect(&self, protocol: Protocol, tls: bool) -> Dialogue<TcpStream> {
+        let mut all = self.bound.iter();
+        let bound = all.find(|bound| bound.protocol == protocol && bound.tls == tls);
+        let address = bound.expect("bound").address;
+        Dialogue::new(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    async fn greeted(&self, protocol: Protocol) -> Dialogue<TcpStream> {
+        let mut client = self.connect(protocol, false).await;
+        let line = client.line().await;
+        assert!(line.contains("authbridge ready"), "{line}");
+        client
+    }
+}
+
+#[tokio::test]
+async fn each_protocol_is_spoken_where_it_belongs() {
+    let running = start();
+    running.greeted(Protocol::Imap).await;
+    running.greeted(Protocol::Pop3).await;
+    let bare = running.connect(Protocol::Imap, true).await;
+    let tls = running.stage.client_tls();
+    let mut client = Dialogue::new(tls.connect("localhost", bare.0).await.expect("handshake"));
+    let line = client.line().await;
+    assert!(line.contains("AUTH=PLAIN") && !line.contains("STARTTLS"), "{line}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_so_and_places_come_back() {
+    let running = start();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(running.greeted(Protocol::Imap).await);
+    }
+    assert_eq!(running.sessions.count(), 3);
+    let refused = running.connect(Protocol::Imap, false).await.rest().await;
+    assert_eq!(refused, "* BYE [UNAVAILABLE] too many connections, try again later\r\n");
+    let refused = running.connect(Protocol::Pop3, false).await.rest().await;
+    assert_eq!(refused, "-ERR [SYS/TEMP] too many connections, try again later\r\n");
+    assert_eq!(running.connect(Protocol::Imap, true).await.rest().await, "");
+    let mut client = clients.pop().expect("three");
+    client.say("a LOGOUT\r\n").await;
+    client.rest().await;
+    drop(client);
+    while running.sessions.count() == 3 {
+        tokio::task::yield_now().await;
+    }
+    running.greeted(Protocol::Pop3).await;
+}
+
+#[tokio::test]
+async fn new_sessions_get_the_new_context() {
+    let running = start();
+    let mut old = running.greeted(Protocol::Imap).await;
+    let next = Stage::new("IMAP4rev1 NEW", "", None);
+    running.contexts.send_replace(Arc::clone(&next.context));
+    let mut new = running.greeted(Protocol::Imap).await;
+    for client in [&mut old, &mut new] {
+        client.say("a LOGIN erp \"pass word\"\r\n").await;
+        assert!(client.line().await.starts_with("a OK"));
+    }
+    running.stage.opened().await;
+    next.opened().await;
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_sessions_at_once_and_relays_after_their_grace() {
+    let running = start();
+    let mut idle = running.greeted(Protocol::Imap).await;
+    let mut busy = running.greeted(Protocol::Imap).await;
+    busy.say("a LOGIN erp \"pass word\"\r\n").await;
+    busy.line().await;
+    let (_, _, mut service) = running.stage.opened().await;
+    running.stage.context.stopping.cancel();
+    assert!(idle.rest().await.starts_with("* BYE"));
+    drop(idle);
+    while running.sessions.count() > 1 {
+        tokio::task::yield_now().await;
+    }
+    busy.say("b NOOP\r\n").await;
+    service.hear("b NOOP\r\n").await;
+    let address = running.bound[0].address;
+    let finish = running.sessions.clone().finish(Duration::from_millis(50));
+    assert_eq!(finish.await, 1);
+    assert_eq!(service.rest().await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+    assert_eq!(running.sessions.finish(GRACE).await, 0);
+}
+
+#[tokio::test]
+async fn finishing_ends_listeners_that_nobody_stopped() {
+    let running = start();
+    let mut client = running.greeted(Protocol::Pop3).await;
+    assert_eq!(running.sessions.clone().finish(Duration::from_millis(20)).await, 1);
+    assert_eq!(client.rest().await, "");
+    assert!(TcpStream::connect(running.bound[0].address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_refused_smtp_client_hears_a_reply_code() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("address");
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    refuse(far.expect("accepted").0, Bound { protocol: Protocol::Smtp, tls: false, address });
+    let mut client = Dialogue::new(near.expect("connected"));
+    assert_eq!(client.rest().await, "421 4.7.0 too many connections, try again later\r\n");
+}
+
+#[test]
+fn errors_of_one_connection_do_not_slow_the_others() {
+    for (kind, one) in [
+        (io::ErrorKind::ConnectionAborted, true),
+        (io::ErrorKind::ConnectionReset, true),
+        (io::ErrorKind::Other, false),
+        (io::ErrorKind::OutOfMemory, false),
+    ] {
+        assert_eq!(is_about_one_connection(&kind.into()), one, "{kind}");
+    }
+}
