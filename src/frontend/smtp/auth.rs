@@ -6,7 +6,7 @@
 
 use super::connection::{End, wipe};
 use super::session::{Session, line_fault};
-use super::state::{Sender, State};
+use super::state::{Sender, Stage, State};
 use crate::protocol::sasl::{
     Credentials, LOGIN_PASSWORD_CHALLENGE, LOGIN_USERNAME_CHALLENGE, decode_line, decode_plain,
 };
@@ -37,9 +37,10 @@ impl Session {
             self.reply(&Answer::new(538, "5.7.11", text));
             return Ok(state);
         }
+        let stage = state.stage();
         let credentials = match mechanism {
-            "PLAIN" => self.plain(&state, initial).await?,
-            "LOGIN" => self.login(&state, initial).await?,
+            "PLAIN" => self.plain(stage, initial).await?,
+            "LOGIN" => self.login(stage, initial).await?,
             _ => Err(NoCredentials::Reply(Answer::new(504, "5.5.4", "Unknown mechanism"))),
         };
         match credentials {
@@ -80,10 +81,10 @@ impl Session {
 
     async fn plain(
         &mut self,
-        state: &State,
+        stage: Stage,
         initial: Option<Secret>,
     ) -> Result<Result<Credentials, NoCredentials>, End> {
-        let message = match self.response(state, initial, "").await? {
+        let message = match self.response(stage, initial, "").await? {
             Ok(message) => message,
             Err(none) => return Ok(Err(none)),
         };
@@ -93,14 +94,14 @@ impl Session {
     /// Some clients send the user name as initial response, some wait for its challenge.
     async fn login(
         &mut self,
-        state: &State,
+        stage: Stage,
         initial: Option<Secret>,
     ) -> Result<Result<Credentials, NoCredentials>, End> {
-        let name = match self.response(state, initial, LOGIN_USERNAME_CHALLENGE).await? {
+        let name = match self.response(stage, initial, LOGIN_USERNAME_CHALLENGE).await? {
             Ok(name) => name,
             Err(none) => return Ok(Err(none)),
         };
-        let password = match self.response(state, None, LOGIN_PASSWORD_CHALLENGE).await? {
+        let password = match self.response(stage, None, LOGIN_PASSWORD_CHALLENGE).await? {
             Ok(password) => password,
             Err(none) => return Ok(Err(none)),
         };
@@ -113,13 +114,13 @@ impl Session {
     /// The decoded initial response, or the decoded answer to a challenge.
     async fn response(
         &mut self,
-        state: &State,
+        stage: Stage,
         initial: Option<Secret>,
         challenge: &'static str,
     ) -> Result<Result<Secret, NoCredentials>, End> {
         let line = match initial {
             Some(initial) => initial,
-            None => match self.ask(state, challenge).await? {
+            None => match self.ask(stage, challenge).await? {
                 Ok(line) => line,
                 Err(answer) => return Ok(Err(NoCredentials::Reply(answer))),
             },
@@ -134,11 +135,11 @@ impl Session {
 
     async fn ask(
         &mut self,
-        state: &State,
+        stage: Stage,
         challenge: &'static str,
     ) -> Result<Result<Secret, Answer>, End> {
         self.reply(&Answer::bare(334, challenge));
-        let patience = self.patience(state.stage());
+        let patience = self.patience(stage);
         let stopping = Some(&self.context.stopping);
         let line = match self.connection.line(Expected::Sasl, patience, stopping).await? {
             Ok(line) => line,

@@ -40,6 +40,7 @@ pub(super) struct Session {
 }
 
 /// What a command leads to.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never stored")]
 pub(super) enum Next {
     State(State),
     StartTls,
@@ -76,7 +77,7 @@ impl Session {
     }
 
     async fn step(&mut self, state: State) -> Result<Next, End> {
-        let command = self.command(&state).await?;
+        let command = self.command(state.stage()).await?;
         match command {
             Ok(command) => self.obey(state, command).await,
             Err((code, enhanced, text)) => {
@@ -90,13 +91,13 @@ impl Session {
     /// The next command, or the reply to what is none.
     async fn command(
         &mut self,
-        state: &State,
+        stage: Stage,
     ) -> Result<Result<Command, (u16, &'static str, &'static str)>, End> {
-        let in_flight = state.stage() == Stage::InChunks;
+        let in_flight = stage == Stage::InChunks;
         if !in_flight && self.context.stopping.is_cancelled() {
             return Err(End::Stopping);
         }
-        let patience = self.patience(state.stage());
+        let patience = self.patience(stage);
         let stopping = Some(&self.context.stopping).filter(|_| !in_flight);
         let line = match self.connection.line(Expected::Command, patience, stopping).await? {
             Ok(line) => line,
@@ -121,7 +122,7 @@ impl Session {
     async fn obey(&mut self, state: State, command: Command) -> Result<Next, End> {
         if let Err(problem) = Verb::from(&command).allowed_in(&state) {
             if let Command::Bdat { size, .. } = command {
-                self.skip_chunk(&state, size).await?;
+                self.skip_chunk(state.stage(), size).await?;
             }
             self.reply(&problem.answer());
             self.count_fault()?;
@@ -201,10 +202,10 @@ impl Session {
     }
 
     /// Reads over a chunk that came at the wrong time; one that is too large to read ends it all.
-    async fn skip_chunk(&mut self, state: &State, size: u64) -> Result<(), End> {
-        let most = match state.sender() {
-            Some(_) => self.context.limits.max_message_bytes.max(receive::MAX_STRAY_CHUNK),
-            None => receive::MAX_STRAY_CHUNK,
+    async fn skip_chunk(&mut self, stage: Stage, size: u64) -> Result<(), End> {
+        let most = match stage {
+            Stage::Connected | Stage::Greeted => receive::MAX_STRAY_CHUNK,
+            _ => self.context.limits.max_message_bytes.max(receive::MAX_STRAY_CHUNK),
         };
         if size > most {
             self.reply(&Answer::new(503, "5.5.1", "A chunk at the wrong time; closing"));
