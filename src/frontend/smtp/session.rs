@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub connection: Connection,
     /// Failures so far, for their references.
     failures: u32,
-    /// Commands that were no commands, or came at the wrong time.
+    /// Commands that were no commands, or came at the wrong time, since one that mattered.
     faults: u32,
     /// Logins that were refused.
     pub failed_logins: u32,
@@ -125,7 +125,9 @@ impl Session {
                 self.skip_chunk(state.stage(), size).await?;
             }
             self.reply(&problem.answer());
-            self.count_fault()?;
+            if state.sender().is_none() {
+                self.count_fault()?;
+            }
             return Ok(state.into());
         }
         match command {
@@ -193,6 +195,11 @@ impl Session {
         }
         self.reply(&Answer::new(421, "4.7.0", "Too many errors; closing"));
         Err(End::Refused("too many faulty commands"))
+    }
+
+    /// The client has got somewhere: what it did wrong before is forgiven.
+    pub fn forgive_faults(&mut self) {
+        self.faults = 0;
     }
 
     fn refuse_session(&mut self, fault: Fault) -> End {

@@ -12,9 +12,7 @@ use tokio::time::timeout;
 use super::senders::may_use;
 use super::session::Session;
 use super::state::{Mail, Sender, State};
-use crate::mail::{
-    Address, BodyKind, Error, Features, Kind, Recipient, Ret, ReversePath, SmtpReply,
-};
+use crate::mail::{Address, BodyKind, Error, Kind, Recipient, Ret, ReversePath, SmtpReply};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::command::{Fault, MailFrom, RcptTo, ReturnPart};
 
@@ -29,6 +27,7 @@ impl Session {
         let (State::Trusted(sender) | State::Authenticated(sender)) = state else { return state };
         match self.begin(&sender, command).await {
             Ok(mail) => {
+                self.forgive_faults();
                 self.reply(&Answer::new(250, "2.1.0", "Ok"));
                 State::InTransaction(sender, mail)
             }
@@ -50,7 +49,10 @@ impl Session {
             return Err(self.refuse(&role_off(&sender.role), sender, "MAIL"));
         };
         let features = role.features();
-        self.check_size(features, &from)?;
+        let limit = self.max_size(features);
+        if from.declared_size.is_some_and(|size| size > limit) {
+            return Err(self.refuse(&too_large(limit), sender, "MAIL"));
+        }
         let begun = timeout(UPSTREAM_TIMEOUT, role.begin(sender.login.as_deref(), from.clone()));
         match begun.await.unwrap_or_else(|_| Err(hangs())) {
             Ok(transaction) => {
@@ -58,18 +60,6 @@ impl Session {
                 Ok(Mail { transaction, from, recipients, tried: false, features })
             }
             Err(error) => Err(self.refuse(&error, sender, "MAIL")),
-        }
-    }
-
-    /// RFC 1870 section 6.1.
-    fn check_size(&self, features: Features, from: &ReversePath) -> Result<(), Answer> {
-        let limit = self.max_size(features);
-        match from.declared_size {
-            Some(size) if size > limit => {
-                let text = format!("The message is too large; {limit} octets are the limit");
-                Err(Answer::new(552, "5.3.4", text))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -145,6 +135,13 @@ pub(super) fn sender_not_allowed() -> Error {
     let text = "the sender is not in this login's Proxy.Client.<login>.AllowedSenders";
     let reply = SmtpReply::new(550, (5, 7, 1), "This login may not send as this sender");
     Error::new(Kind::NotPermitted, text).with_reply(reply)
+}
+
+/// RFC 1870 section 6.1: known before the message comes.
+fn too_large(limit: u64) -> Error {
+    let text = format!("The message is too large; {limit} octets are the limit");
+    let reply = SmtpReply::new(552, (5, 3, 4), &text);
+    Error::new(Kind::TooLarge, text).with_reply(reply)
 }
 
 /// Permanent: only a change of the configuration helps.

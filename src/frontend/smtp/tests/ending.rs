@@ -159,3 +159,32 @@ async fn stopping_waits_between_chunks_and_while_delivering() {
     talk.say("S: 250 2.0.0 Ok: queued as 1\nS: 421 4.3.2 ...\nS: (closed)").await;
     assert_eq!(talk.role.only().content(), "text\r\n");
 }
+
+#[tokio::test]
+async fn an_upstream_that_hangs_is_an_unknown_outcome() {
+    let setup = Setup::default();
+    setup.role.faults.lock().expect("no panic").hold = Some(Arc::new(Notify::new()));
+    let mut talk = setup.jane().await;
+    talk.say(DATA).await;
+    talk.say("C: Subject: x\nC:\nC: text\nC: .").await;
+    timeout(PATIENCE, talk.role.delivering.notified()).await.expect("delivery begins");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(571)).await;
+    tokio::time::resume();
+    talk.say("S: 451 4.4.2 ...\nC: NOOP\nS: 250 2.0.0 Ok").await;
+    assert_eq!(talk.role.sent(), []);
+}
+
+#[tokio::test]
+async fn an_idle_session_costs_little() {
+    let setup = Setup::default();
+    let (role, limits) = (Arc::new(setup.role), setup.limits);
+    let context = context(&role, &setup.roles, limits, None, None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let peer = Peer { address, local: address, session: SessionId::random() };
+    let session = serve(Arc::new(context), peer, ClientStream::Plain(stream));
+    let octets = size_of_val(&session);
+    assert!(octets < 8 << 10, "{octets}");
+}

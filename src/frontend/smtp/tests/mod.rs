@@ -249,30 +249,7 @@ impl Setup {
 
     async fn connect(self) -> Talk {
         let role = Arc::new(self.role);
-        let mut roles = Roles::default();
-        for name in &self.roles {
-            roles.add_sending(name, Arc::new(Handle(Arc::clone(&role))));
-        }
-        let jane = Client {
-            login: "jane@example.com".to_owned(),
-            password: ClientPassword::Plain(Secret::new("secret")),
-            sending: "Mail.Sending".to_owned(),
-            receiving: "Mail.Receiving".to_owned(),
-            allowed_senders: self.allowed,
-        };
-        let context = Context {
-            logins: Arc::new(Logins::new(vec![jane])),
-            roles,
-            anonymous: self.anonymous.map(|network| Anonymous {
-                networks: vec![network.parse().expect("a network")],
-                sending: "Mail.Sending".to_owned(),
-            }),
-            limits: self.limits,
-            tls: TLS.1.clone(),
-            messages: MemoryBudget::new(1 << 20),
-            host_name: "mail.local".to_owned(),
-            stopping: CancellationToken::new(),
-        };
+        let context = context(&role, &self.roles, self.limits, self.anonymous, self.allowed);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let near = TcpStream::connect(listener.local_addr().expect("bound")).await;
         let (far, _) = listener.accept().await.expect("a client");
@@ -283,6 +260,39 @@ impl Setup {
         let session = tokio::spawn(serve(Arc::new(context), peer, ClientStream::Plain(far)));
         let near: Box<dyn Wire> = Box::new(near.expect("connected"));
         Talk { role, stopping, messages, client: BufReader::new(near), session }
+    }
+}
+
+fn context(
+    role: &Arc<Role>,
+    names: &[&str],
+    limits: Limits,
+    anonymous: Option<&str>,
+    allowed: Option<Vec<String>>,
+) -> Context {
+    let mut roles = Roles::default();
+    for name in names {
+        roles.add_sending(name, Arc::new(Handle(Arc::clone(role))));
+    }
+    let jane = Client {
+        login: "jane@example.com".to_owned(),
+        password: ClientPassword::Plain(Secret::new("secret")),
+        sending: "Mail.Sending".to_owned(),
+        receiving: "Mail.Receiving".to_owned(),
+        allowed_senders: allowed,
+    };
+    Context {
+        logins: Arc::new(Logins::new(vec![jane])),
+        roles,
+        anonymous: anonymous.map(|network| Anonymous {
+            networks: vec![network.parse().expect("a network")],
+            sending: "Mail.Sending".to_owned(),
+        }),
+        limits,
+        tls: TLS.1.clone(),
+        messages: MemoryBudget::new(1 << 20),
+        host_name: "mail.local".to_owned(),
+        stopping: CancellationToken::new(),
     }
 }
 
