@@ -8,5 +8,5 @@ pub mod answer;
 pub mod command;
 pub mod data;
 pub mod line;
-pub mod path;
+mod path;
 pub mod reply;

@@ -188,3 +188,57 @@ async fn an_idle_session_costs_little() {
     let octets = size_of_val(&session);
     assert!(octets < 8 << 10, "{octets}");
 }
+
+/// Where a test's log goes.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_the_cause_under_the_clients_reference_and_no_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let setup = Setup::default();
+    setup.role.faults.lock().expect("no panic").deliver = Some(|| {
+        Error::new(Kind::Unavailable, "smtp.example.com is down")
+            .with_source(std::io::Error::other("connection refused"))
+    });
+    let mut talk = setup.jane().await;
+    talk.say(DATA).await;
+    talk.say("C: Subject: confidential\nC:\nC: the text\nC: .").await;
+    let answer = talk.hear().await;
+    let reference = answer.split("(ref ").nth(1).and_then(|rest| rest.strip_suffix(')'));
+    talk.role.faults.lock().expect("no panic").deliver = None;
+    talk.say(DATA).await;
+    talk.say("C: .\nS: 250 2.0.0 Ok: queued as 1").await;
+    let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("UTF-8");
+    for expected in [
+        reference.expect("a reference"),
+        "smtp.example.com is down: connection refused",
+        "message sent",
+        "queued as 1",
+        "jane@example.com",
+        "Mail.Sending",
+    ] {
+        assert!(log.contains(expected), "{expected} is missing in {log}");
+    }
+    for hidden in ["secret", "c2VjcmV0", "AGphbmV", "confidential", "the text"] {
+        assert!(!log.contains(hidden), "{hidden} is in {log}");
+    }
+}

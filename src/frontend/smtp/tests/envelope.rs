@@ -131,6 +131,28 @@ async fn a_pipelined_session_is_answered_in_order() {
 }
 
 #[tokio::test]
+async fn replies_to_a_group_leave_together() {
+    let mut talk = Setup::default().jane().await;
+    talk.send(&b"NOOP\r\n".repeat(50)).await;
+    let arrived = timeout(PATIENCE, talk.client.fill_buf()).await.expect("in time");
+    assert_eq!(arrived.expect("readable"), b"250 2.0.0 Ok\r\n".repeat(50));
+}
+
+#[tokio::test]
+async fn a_refused_message_with_many_pipelined_recipients_does_not_end_the_session() {
+    let setup = Setup::default();
+    setup.role.faults.lock().expect("no panic").begin =
+        Some(|| Error::new(Kind::Throttled { retry_after: None }, "x"));
+    let mut talk = setup.jane().await;
+    talk.say("C: MAIL FROM:<jane@example.com>\nS: 451 4.3.2 ...").await;
+    for _ in 0..100 {
+        talk.say("C: RCPT TO:<a@b>\nS: 503 5.5.1 Say MAIL first").await;
+    }
+    talk.role.faults.lock().expect("no panic").begin = None;
+    talk.say("C: MAIL FROM:<jane@example.com>\nS: 250 2.1.0 Ok").await;
+}
+
+#[tokio::test]
 async fn a_thousand_recipients_and_no_more() {
     let mut talk = Setup::default().jane().await;
     talk.say("C: MAIL FROM:<jane@example.com>\nS: 250 2.1.0 Ok").await;
