@@ -2,7 +2,8 @@
 //!
 //! Danger: a sender or recipient that is accepted here and refused later is mail that nobody gets
 //! and nobody hears of. Rule: whatever can be known is answered at once, each recipient by itself;
-//! the transaction hears only of checked addresses, and of each recipient once.
+//! the transaction hears only of checked addresses, and of each recipient once. DSN parameters are
+//! passed on even where DSN was not offered: the role leaves out what its upstream does not have.
 
 use std::collections::HashSet;
 use std::time::Duration;
