@@ -1,11 +1,36 @@
-//! Sessions of SMTP clients.
+//! Sessions of SMTP clients (RFC 5321, RFC 6409).
+//!
+//! Danger: 250 after the final dot is a promise, and old programs believe every word. Rule: it is
+//! said only after the role's [`crate::mail::Submission`] has taken the message; a client that
+//! vanishes before the end of its message has sent nothing; a command is run only in a state whose
+//! table allows it.
+//!
+//! `session` reads and dispatches commands; `auth`, `transaction` and `deliver` carry them out;
+//! `state` is the table; `connection` the socket; `refusal` the one way from failures to replies.
+
+mod auth;
+mod connection;
+mod deliver;
+mod hello;
+mod receive;
+mod refusal;
+mod senders;
+mod session;
+mod state;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+
+use tracing::Instrument as _;
 
 use super::Context;
 use super::stream::{ClientStream, Peer};
 
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
-    let _ = (context, peer, stream);
+    let span = tracing::info_span!("smtp", session = %peer.session, client = %peer.address);
+    session::Session::new(context, peer, stream).run().instrument(span).await;
 }

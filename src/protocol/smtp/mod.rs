@@ -4,6 +4,9 @@
 //! (SMTP smuggling). Rule: a command line ends at CRLF, a message at CRLF.CRLF, and nothing else
 //! does; bare CR and LF are never passed on.
 
+pub mod answer;
 pub mod command;
 pub mod data;
+pub mod line;
+mod path;
 pub mod reply;

@@ -1,0 +1,176 @@
+//! DATA and BDAT: the message, and handing it over.
+//!
+//! Danger: a message told as sent that was not, or sent twice because nobody knew. Rule: the
+//! message is handed over once, when its end was seen; the reply waits for the upstream's own, and
+//! a wait without an answer is told as an unknown outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout};
+
+use super::connection::End;
+use super::receive::{self, Chunks, Incoming};
+use super::senders::header_is_allowed;
+use super::session::Session;
+use super::state::{Mail, Sender, State};
+use super::transaction::sender_not_allowed;
+use crate::mail::{Address, Delivered, Error, Kind, Message, MessageBuffer, SmtpReply};
+use crate::protocol::mime::complete::{Source, complete};
+use crate::protocol::smtp::answer::Answer;
+
+/// Clients wait ten minutes after the final dot (RFC 5321 section 4.5.3.2.6); an upstream's own
+/// time-outs are shorter, this is the last resort against one that hangs.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(570);
+
+impl Session {
+    pub(super) async fn data(&mut self, state: State) -> Result<State, End> {
+        let State::InTransaction(sender, mail) = state else { return Ok(state) };
+        if let Err(answer) = has_recipients(&mail) {
+            self.reply(&answer);
+            return Ok(State::InTransaction(sender, mail));
+        }
+        self.reply(&Answer::bare(354, "End data with <CR><LF>.<CR><LF>"));
+        self.connection.flush().await?;
+        let mut incoming = self.incoming(&mail);
+        receive::data(&mut self.connection, &mut incoming).await?;
+        self.deliver(&sender, mail, incoming).await;
+        Ok(sender.ready())
+    }
+
+    pub(super) async fn chunk(
+        &mut self,
+        state: State,
+        size: u64,
+        last: bool,
+    ) -> Result<State, End> {
+        let (sender, mail, mut chunks) = match state {
+            State::InTransaction(sender, mail) => {
+                let chunks = Chunks::new(self.incoming(&mail));
+                (sender, mail, chunks)
+            }
+            State::InChunks(sender, mail, chunks) => (sender, mail, chunks),
+            other => return Ok(other),
+        };
+        chunks.read(&mut self.connection, size).await?;
+        if let Err(answer) = has_recipients(&mail) {
+            self.reply(&answer);
+            return Ok(State::InTransaction(sender, mail));
+        }
+        if last {
+            self.deliver(&sender, mail, chunks.finish()).await;
+            return Ok(sender.ready());
+        }
+        match chunks.problem() {
+            Ok(chunks) => {
+                self.reply(&Answer::new(250, "2.0.0", format!("{size} octets received")));
+                Ok(State::InChunks(sender, mail, chunks))
+            }
+            Err(problem) => {
+                let answer = self.refuse(&Error::from(problem), &sender, "BDAT");
+                self.reply(&answer);
+                Ok(sender.ready())
+            }
+        }
+    }
+
+    fn incoming(&self, mail: &Mail) -> Incoming {
+        Incoming::new(&self.context.messages, self.max_size(mail.features))
+    }
+
+    async fn deliver(&mut self, sender: &Sender, mail: Mail, incoming: Incoming) {
+        let started = Instant::now();
+        let (recipients, from) = (mail.recipients.len(), mail.from.address.clone());
+        let message = match self.prepare(sender, from.as_ref(), incoming) {
+            Ok(message) => message,
+            Err(error) => {
+                let answer = self.refuse(&error, sender, "the message");
+                return self.reply(&answer);
+            }
+        };
+        let size = message.size();
+        let delivery = timeout(DELIVERY_TIMEOUT, mail.transaction.deliver(Arc::new(message)));
+        let answer = match delivery.await.unwrap_or_else(|_| Err(hangs())) {
+            Ok(Delivered { note }) => {
+                let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(
+                    client_login = sender.name(),
+                    role = sender.role,
+                    recipients,
+                    size,
+                    note,
+                    duration_ms,
+                    "message sent"
+                );
+                Answer::new(250, "2.0.0", format!("Ok: {note}"))
+            }
+            Err(error) => self.refuse(&error, sender, "delivery"),
+        };
+        self.reply(&answer);
+    }
+
+    /// The message as it goes on: complete, and from a sender who may send it.
+    fn prepare(
+        &self,
+        sender: &Sender,
+        from: Option<&Address>,
+        incoming: Incoming,
+    ) -> Result<Message, Error> {
+        let message = incoming.finish()?;
+        if memchr::memchr(0, &message.header).is_some() {
+            let reply = SmtpReply::new(550, (5, 6, 0), "The message's header holds a NUL octet");
+            let error = Error::new(Kind::Rejected, "the message's header holds a NUL octet");
+            return Err(error.with_reply(reply));
+        }
+        let message = self.completed(from, message)?;
+        match &sender.allowed {
+            Some(allowed) if !header_is_allowed(allowed, &message.header) => {
+                Err(sender_not_allowed())
+            }
+            _ => Ok(message),
+        }
+    }
+
+    fn completed(&self, from: Option<&Address>, message: Message) -> Result<Message, Error> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let source = Source {
+            sender: from.map(Address::as_str),
+            now: OffsetDateTime::now_utc(),
+            id: &id,
+            host: &self.context.host_name,
+        };
+        let Some(header) = complete(&message.header, &source) else { return Ok(message) };
+        let end = memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 4);
+        if end == header.len() {
+            return Ok(message.with_header(header.into()));
+        }
+        // Text stood where the header was expected: header and content are divided anew.
+        self.divided_anew(&header, &message)
+            .map_err(|cause| Error::from(receive::Problem::Storage(cause)))
+    }
+
+    fn divided_anew(&self, front: &[u8], message: &Message) -> std::io::Result<Message> {
+        let mut buffer = MessageBuffer::new(&self.context.messages);
+        buffer.push(front)?;
+        let mut rest = message.with_header(bytes::Bytes::new()).reader();
+        while let Some(piece) = rest.next_piece()? {
+            buffer.push(&piece)?;
+        }
+        buffer.finish()
+    }
+}
+
+/// RFC 5321 section 3.3: 503 when there was no RCPT, 554 when all were refused.
+fn has_recipients(mail: &Mail) -> Result<(), Answer> {
+    match (mail.recipients.is_empty(), mail.tried) {
+        (false, _) => Ok(()),
+        (true, true) => Err(Answer::new(554, "5.5.1", "No valid recipients")),
+        (true, false) => Err(Answer::new(503, "5.5.1", "Say RCPT first")),
+    }
+}
+
+fn hangs() -> Error {
+    let text = "the mail service did not answer for nine and a half minutes after the message";
+    Error::new(Kind::OutcomeUnknown, text)
+}

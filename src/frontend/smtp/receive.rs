@@ -1,0 +1,203 @@
+//! Takes a message in, from DATA or in chunks.
+//!
+//! Danger: half a message delivered because the client vanished, or the rest of a message that was
+//! too large run as commands. Rule: a message exists only when its end was seen; one that is
+//! refused is still read to its end, but not kept.
+
+use std::io;
+
+use super::connection::{Connection, End};
+use crate::mail::{Error, Kind, MemoryBudget, Message, MessageBuffer, SmtpReply};
+use crate::protocol::smtp::answer::Answer;
+use crate::protocol::smtp::data::{DataDecoder, LineEnds};
+
+/// Largest header, in octets: a thousand recipients with long names fit ten times.
+const MAX_HEADER: usize = 1 << 20;
+/// A message is read on for so many octets beyond its limit before we hang up instead.
+const MAX_EXCESS: u64 = 1 << 30;
+/// Chunks that come before a login are read over up to this size; a client that pipelines has an
+/// excuse for one, nobody has for more.
+pub(super) const MAX_STRAY_CHUNK: u64 = 1 << 20;
+
+/// A message that is coming in.
+pub(super) struct Incoming {
+    kept: Result<MessageBuffer, Problem>,
+    limit: u64,
+    received: u64,
+}
+
+/// Why a message is not kept.
+#[derive(Debug)]
+pub(super) enum Problem {
+    TooLarge,
+    HeaderTooLarge,
+    /// A temporary file can't be written.
+    Storage(io::Error),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::TooLarge => Self::new(Kind::TooLarge, "the message exceeds the size limit")
+                .with_reply(SmtpReply::new(552, (5, 3, 4), "The message is too large")),
+            Problem::HeaderTooLarge => {
+                Self::new(Kind::TooLarge, "the message's header exceeds 1 MiB")
+                    .with_reply(SmtpReply::new(552, (5, 3, 4), "The message's header is too large"))
+            }
+            Problem::Storage(cause) => {
+                let text = "the message can't be kept in a temporary file; is the disk full?";
+                Self::new(Kind::Unavailable, text)
+                    .with_reply(SmtpReply::new(452, (4, 3, 1), "Insufficient system storage"))
+                    .with_source(cause)
+            }
+        }
+    }
+}
+
+impl Incoming {
+    pub fn new(budget: &MemoryBudget, limit: u64) -> Self {
+        Self { kept: Ok(MessageBuffer::new(budget)), limit, received: 0 }
+    }
+
+    fn push(&mut self, octets: &[u8]) {
+        self.received = self.received.saturating_add(octets.len() as u64);
+        let Ok(buffer) = &mut self.kept else { return };
+        if self.received > self.limit {
+            self.kept = Err(Problem::TooLarge);
+        } else if let Err(error) = buffer.push(octets) {
+            self.kept = Err(Problem::Storage(error));
+        } else if buffer.header_size() > MAX_HEADER {
+            self.kept = Err(Problem::HeaderTooLarge);
+        }
+    }
+
+    /// True when reading on to the end has no more sense.
+    fn is_endless(&self) -> bool {
+        self.received > self.limit.saturating_add(MAX_EXCESS)
+    }
+
+    /// The complete message.
+    pub fn finish(self) -> Result<Message, Problem> {
+        self.kept?.finish().map_err(Problem::Storage)
+    }
+}
+
+/// Reads what follows DATA, up to CRLF.CRLF.
+pub(super) async fn data(connection: &mut Connection, incoming: &mut Incoming) -> Result<(), End> {
+    let mut decoder = DataDecoder::default();
+    loop {
+        let fed = decoder.feed(connection.data().await?, &mut |octets| incoming.push(octets));
+        connection.used(fed.used);
+        if fed.ended {
+            connection.shrink();
+            return Ok(());
+        }
+        if incoming.is_endless() {
+            connection.reply(&Answer::new(552, "5.3.4", "The message is too large; closing"));
+            return Err(End::Refused("the message has no end"));
+        }
+    }
+}
+
+/// A message that comes in chunks (RFC 3030).
+pub(super) struct Chunks {
+    incoming: Incoming,
+    ends: LineEnds,
+}
+
+impl Chunks {
+    pub fn new(incoming: Incoming) -> Self {
+        Self { incoming, ends: LineEnds::default() }
+    }
+
+    /// Reads one chunk.
+    pub async fn read(&mut self, connection: &mut Connection, size: u64) -> Result<(), End> {
+        let (ends, incoming) = (&mut self.ends, &mut self.incoming);
+        if size > incoming.limit.saturating_add(MAX_EXCESS) {
+            connection.reply(&Answer::new(552, "5.3.4", "The chunk is too large; closing"));
+            return Err(End::Refused("a chunk far beyond the limit"));
+        }
+        octets(connection, size, &mut |octets| {
+            ends.feed(octets, &mut |octets| incoming.push(octets))
+        })
+        .await
+    }
+
+    /// Why the chunks so far are not kept.
+    pub fn problem(self) -> Result<Self, Problem> {
+        match self.incoming.kept {
+            Err(problem) => Err(problem),
+            Ok(_) => Ok(self),
+        }
+    }
+
+    /// The last chunk was read.
+    pub fn finish(mut self) -> Incoming {
+        let incoming = &mut self.incoming;
+        self.ends.finish(&mut |octets| incoming.push(octets));
+        self.incoming
+    }
+}
+
+/// Reads over a chunk that nobody wants; its octets are no commands.
+pub(super) async fn skip(connection: &mut Connection, size: u64) -> Result<(), End> {
+    octets(connection, size, &mut |_| {}).await
+}
+
+async fn octets(
+    connection: &mut Connection,
+    size: u64,
+    sink: &mut impl FnMut(&[u8]),
+) -> Result<(), End> {
+    let mut left = size;
+    while left > 0 {
+        let input = connection.data().await?;
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+        sink(&input[..now]);
+        connection.used(now);
+        left -= now as u64;
+    }
+    connection.shrink();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incoming(limit: u64) -> (Incoming, MemoryBudget) {
+        let budget = MemoryBudget::new(1 << 20);
+        (Incoming::new(&budget, limit), budget)
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_what_exceeds_it_is_not_kept() {
+        for (octets, fits) in [(99, true), (100, true), (101, false)] {
+            let (mut incoming, budget) = incoming(100);
+            (0..octets).for_each(|_| incoming.push(b"x"));
+            assert_eq!(incoming.finish().is_ok(), fits, "{octets}");
+            assert_eq!(budget.used(), 0);
+        }
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused() {
+        let (mut incoming, _) = incoming(u64::MAX);
+        (0..=MAX_HEADER / 1024).for_each(|_| incoming.push(&[b'x'; 1024]));
+        assert!(matches!(incoming.kept, Err(Problem::HeaderTooLarge)));
+        assert!(!incoming.is_endless());
+    }
+
+    #[test]
+    fn each_problem_has_its_reply() {
+        let full = io::Error::other("no space left on device");
+        for (problem, code) in [
+            (Problem::TooLarge, 552),
+            (Problem::HeaderTooLarge, 552),
+            (Problem::Storage(full), 452),
+        ] {
+            let error = Error::from(problem);
+            assert_eq!(error.reply.as_ref().map(|reply| reply.code), Some(code), "{error}");
+        }
+    }
+}
