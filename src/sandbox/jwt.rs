@@ -66,7 +66,7 @@ fn object(part: &str) -> Option<Value> {
 pub(crate) fn shaped(claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = serde_json::json!({"typ": "JWT", "alg": "RS256", "kid": "sandbox"});
-    let signature = super::accounts::random_text(342);
+    let signature = super::accounts::random_text(340);
     format!("{}.{}.{signature}", encode(&header), encode(claims))
 }
 

@@ -27,6 +27,10 @@ const LONGEST_ASSERTION: i64 = 3600;
 /// How far clocks may disagree.
 const SKEW: i64 = 300;
 
+/// No delegation, or none for these scopes.
+const NOT_DELEGATED: &str = "Client is unauthorized to retrieve access tokens using this method, \
+    or client not authorized for any of the scopes requested.";
+
 /// `error`, `error_description`, HTTP status.
 type Refusal = (&'static str, String, StatusCode);
 
@@ -116,24 +120,13 @@ fn delegated<'a>(account: &ServiceAccount, jwt: &'a Jwt<'_>) -> Result<&'a str, 
             "Invalid impersonation \"sub\" field: prn email address",
         ));
     }
-    if account.delegated_scopes.is_empty() {
-        let text = "Client is unauthorized to retrieve access tokens using this method, or client \
-             not authorized for any of the scopes requested.";
-        return Err(unauthorized("unauthorized_client", text));
-    }
     let listed = |scope: &&str| account.delegated_scopes.iter().any(|known| known == scope);
-    if !scopes.iter().all(|scope| listed(&scope)) {
-        let text = if scopes.iter().any(|scope| listed(&scope)) {
-            return Err((
-                "access_denied",
-                "Requested client not authorized.".to_owned(),
-                StatusCode::FORBIDDEN,
-            ));
-        } else {
-            "Client is unauthorized to retrieve access tokens using this method, or client not \
-             authorized for any of the scopes requested."
-        };
-        return Err(unauthorized("unauthorized_client", text));
+    if !scopes.iter().any(listed) {
+        return Err(unauthorized("unauthorized_client", NOT_DELEGATED));
+    }
+    if !scopes.iter().all(listed) {
+        let text = "Requested client not authorized.".to_owned();
+        return Err(("access_denied", text, StatusCode::FORBIDDEN));
     }
     if !account.subjects.iter().any(|known| known.eq_ignore_ascii_case(subject)) {
         return Err(bad("invalid_grant", "Invalid email or User ID"));

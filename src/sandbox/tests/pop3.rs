@@ -15,9 +15,9 @@ async fn deletions_happen_at_quit_alone() {
     client.play(login).await;
     client
         .play(
-            "C: STAT\nS: +OK 2 46\nC: LIST 2\nS: +OK 2 24\nC: RETR 2\nS: +OK\n\
+            "C: STAT\nS: +OK 2 44\nC: LIST 2\nS: +OK 2 23\nC: RETR 2\nS: +OK\n\
         S: Subject: .two\nS: \nS: ..two\nS: .\nC: TOP 1 0\nS: +OK\nS: Subject: one\nS: \nS: .\n\
-        C: DELE 1\nS: +OK\nC: RETR 1\nS: -ERR\nC: STAT\nS: +OK 1 24",
+        C: DELE 1\nS: +OK\nC: RETR 1\nS: -ERR\nC: STAT\nS: +OK 1 23",
         )
         .await;
     drop(client);

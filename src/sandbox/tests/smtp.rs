@@ -104,7 +104,7 @@ async fn bdat_counts_octets_and_a_hundred_may_receive() {
         client.play(&format!("C: RCPT TO:<r{number}@far.example>\nS: 250 2.1.5")).await;
     }
     client.play("C: RCPT TO:<more@far.example>\nS: 452 4.5.3").await;
-    client.send("BDAT 5\r\nA: 1\rBDAT 8 LAST\r\n\n\r\n..\r\n\r\n").await;
+    client.send("BDAT 5\r\nA: 1\rBDAT 9 LAST\r\n\n\r\n..\r\n\r\n").await;
     client.play("S: 250 2.0.0 5\nS: 250 2.0.0 OK").await;
     let outbox = world.sandbox.outbox();
     assert_eq!((outbox.len(), &*outbox[0].raw), (100, &b"A: 1\r\n\r\n..\r\n\r\n"[..]));

@@ -1,17 +1,22 @@
-//! curl against the cloud, where it is installed.
+//! curl, mbsync and fetchmail against the cloud, where they are installed.
 
 use std::process::Output;
 
 use super::*;
 
-async fn curl(arguments: &[&str]) -> Option<Output> {
-    let mut command = std::process::Command::new("curl");
-    command.args(arguments);
+/// Runs a program; `None`, said aloud, when it is not installed.
+async fn run(program: &'static str, arguments: &[&str]) -> Option<Output> {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).stdin(std::process::Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joins");
     if output.is_err() {
-        eprintln!("SKIPPED: curl is not installed");
+        eprintln!("SKIPPED: {program} is not installed");
     }
     output.ok()
+}
+
+async fn curl(arguments: &[&str]) -> Option<Output> {
+    run("curl", arguments).await
 }
 
 #[tokio::test]
@@ -45,4 +50,78 @@ async fn curl_reads_and_sends() {
         let text = String::from_utf8_lossy(&read.stdout);
         assert_eq!(text, "Subject: curl\r\n\r\nhi\r\n", "{url}: {read:?}");
     }
+}
+
+#[tokio::test]
+async fn mbsync_copies_both_ways() {
+    let world = World::new().await;
+    world
+        .sandbox
+        .put("old@classic.example", "INBOX", b"Subject: there\r\n\r\nhi\r\n")
+        .expect("put");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display().to_string();
+    let port = world.sandbox.endpoints().imap_plain.replace("localhost:", "");
+    let config = format!(
+        "IMAPAccount a\nHost 127.0.0.1\nPort {port}\nUser old@classic.example\n\
+         Pass \"pass word\"\nSSLType None\nAuthMechs LOGIN\n\nIMAPStore far\nAccount a\n\n\
+         MaildirStore near\nPath {path}/\nInbox {path}/inbox\nSubFolders Verbatim\n\n\
+         Channel c\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nSync All\n\
+         SyncState *\n"
+    );
+    let file = folder.path().join("rc");
+    std::fs::write(&file, config).expect("writes");
+    for sub in ["inbox/new", "inbox/cur", "inbox/tmp"] {
+        std::fs::create_dir_all(folder.path().join(sub)).expect("makes");
+    }
+    std::fs::write(folder.path().join("inbox/new/1.here"), "Subject: here\n\nho\n")
+        .expect("writes");
+    let file = file.display().to_string();
+    let Some(output) = run("mbsync", &["-c", &file, "-a"]).await else { return };
+    assert!(output.status.success(), "{output:?}");
+    let inbox = world.sandbox.inbox("old@classic.example");
+    assert!(inbox.iter().any(|message| message.raw.starts_with(b"Subject: here\r\n")));
+    assert_eq!(inbox.len(), 2);
+    let here = |sub: &str| std::fs::read_dir(folder.path().join(sub)).map_or(0, Iterator::count);
+    assert_eq!(here("inbox/new") + here("inbox/cur"), 2 + state_files(folder.path()));
+    let again = run("mbsync", &["-c", &file, "-a"]).await.expect("was here");
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(world.sandbox.inbox("old@classic.example").len(), 2);
+}
+
+/// mbsync keeps its own files beside the messages.
+fn state_files(folder: &std::path::Path) -> usize {
+    let inside = std::fs::read_dir(folder.join("inbox/cur")).expect("reads");
+    inside
+        .filter(|entry| {
+            entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with("."))
+        })
+        .count()
+}
+
+#[tokio::test]
+async fn fetchmail_empties_a_maildrop_over_pop3() {
+    let world = World::new().await;
+    world.sandbox.put("old@classic.example", "INBOX", b"Subject: x\r\n\r\n.hi\r\n").expect("put");
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = world.sandbox.endpoints().pop3_plain.replace("localhost:", "");
+    let (out, rc) = (folder.path().join("out"), folder.path().join("rc"));
+    let config = format!(
+        "poll 127.0.0.1 protocol pop3 port {port} auth password\n\
+         user \"old@classic.example\" password \"pass word\" sslproto \"\" mda \"cat > {}\" fetchall\n",
+        out.display()
+    );
+    std::fs::write(&rc, config).expect("writes");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&rc, std::fs::Permissions::from_mode(0o600)).expect("sets");
+    }
+    let (rc, pid) = (rc.display().to_string(), folder.path().join("pid").display().to_string());
+    let arguments = ["-f", &rc, "--pidfile", &pid, "--nosyslog", "--nodetach", "-d0"];
+    let Some(output) = run("fetchmail", &arguments).await else { return };
+    assert!(output.status.success(), "{output:?}");
+    let text = std::fs::read_to_string(&out).expect("reads");
+    assert!(text.contains("Subject: x") && text.contains("\n.hi"), "{text}");
+    assert!(world.sandbox.inbox("old@classic.example").is_empty());
 }

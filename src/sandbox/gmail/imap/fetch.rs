@@ -245,7 +245,7 @@ mod tests {
     fn sections_are_echoed_and_exact() {
         let table = [
             ("(UID FLAGS)", "* 1 FETCH (UID 7 FLAGS (\\Seen))\r\n"),
-            ("RFC822.SIZE", "* 1 FETCH (RFC822.SIZE 34)\r\n"),
+            ("RFC822.SIZE", "* 1 FETCH (RFC822.SIZE 35)\r\n"),
             ("BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {6}\r\nbody\r\n)\r\n"),
             ("body.peek[text]<2.3>", "* 1 FETCH (BODY[TEXT]<2> {3}\r\ndy\r)\r\n"),
             ("BODY[]<99.1>", "* 1 FETCH (BODY[]<99> {0}\r\n)\r\n"),
@@ -253,7 +253,7 @@ mod tests {
             ("BODY[2]", "* 1 FETCH (BODY[2] NIL)\r\n"),
             (
                 "BODY.PEEK[HEADER.FIELDS (Subject)]",
-                "* 1 FETCH (BODY[HEADER.FIELDS (SUBJECT)] {17}\r\nSubject: s\r\n\tt\r\n\r\n)\r\n",
+                "* 1 FETCH (BODY[HEADER.FIELDS (SUBJECT)] {18}\r\nSubject: s\r\n\tt\r\n\r\n)\r\n",
             ),
             (
                 "BODY.PEEK[HEADER.FIELDS.NOT (subject)]",

@@ -240,25 +240,20 @@ impl Session {
     async fn idle(&mut self) -> io::Result<Answer> {
         let mut changes = self.door.cloud.watch();
         self.wire.send_line("+ idling").await?;
-        loop {
-            self.sync(true).await?;
-            // What is read may be cut short by a change: fill() keeps it in the buffer.
-            while !self.wire.has_buffered() {
-                let changed = tokio::select! {
-                    filled = self.wire.fill() => { filled?; false }
-                    changed = changes.changed() => changed.is_ok(),
-                };
-                if changed {
-                    self.sync(true).await?;
-                }
+        self.sync(true).await?;
+        // A read given up for a change loses nothing: fill() adds to the buffer only when done.
+        while !self.wire.has_buffered() {
+            let changed = tokio::select! {
+                filled = self.wire.fill() => { filled?; false }
+                changed = changes.changed() => changed.is_ok(),
+            };
+            if changed {
+                self.sync(true).await?;
             }
-            let line = self.wire.line().await?;
-            return Ok(if line.eq_ignore_ascii_case(b"DONE") {
-                done("IDLE terminated (Success)")
-            } else {
-                bad()
-            });
         }
+        let line = self.wire.line().await?;
+        let ends = line.eq_ignore_ascii_case(b"DONE");
+        Ok(if ends { done("IDLE terminated (Success)") } else { bad() })
     }
 }
 
