@@ -83,7 +83,7 @@ pub(crate) fn without_field(raw: &[u8], name: &str) -> Vec<u8> {
         .filter(|field| !field_name(field).eq_ignore_ascii_case(name.as_bytes()));
     let mut out: Vec<u8> = kept.flatten().copied().collect();
     let end = header_length(raw);
-    let blank = if raw[..end].ends_with(b"\r\n\r\n") || raw[..end] == *b"\r\n" { 2 } else { 1 };
+    let blank = if raw[..end].ends_with(b"\r\n") { 2 } else { 1 };
     if has_empty_line(raw, end) {
         out.extend_from_slice(&raw[end - blank..]);
     }
@@ -234,6 +234,7 @@ mod tests {
         assert_eq!(without_field(b"Bcc: a@x\r\n\r\nx", "Bcc"), b"\r\nx");
         assert_eq!(without_field(b"A: 1\nBcc: a\n\nx", "Bcc"), b"A: 1\n\nx");
         assert_eq!(without_field(b"A: 1\r\nBcc: a", "Bcc"), b"A: 1\r\n");
+        assert_eq!(without_field(b"A: 1\nBcc: a\n\r\nx", "Bcc"), b"A: 1\n\r\nx");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -251,5 +251,5 @@ fn issue(cloud: &Cloud, app: &App, (resource, exchange): (&str, bool)) -> Respon
     let mut response = web::json(StatusCode::OK, &body);
     let uncached = axum::http::HeaderValue::from_static("no-store, no-cache");
     response.headers_mut().insert(axum::http::header::CACHE_CONTROL, uncached);
-    response.into_response()
+    response
 }

@@ -101,11 +101,7 @@ pub(super) async fn gate(
     };
     let client_text = client_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(&request_id);
     let mut response = match response.extensions().get::<GraphError>() {
-        Some(error) => {
-            let mut full = web::json(error.status, &error.body(&request_id, client_text, &date));
-            full.headers_mut().extend(response.headers().clone());
-            json_again(full)
-        }
+        Some(error) => web::json(error.status, &error.body(&request_id, client_text, &date)),
         None => response,
     };
     let headers = response.headers_mut();
@@ -120,14 +116,6 @@ pub(super) async fn gate(
 }
 
 const EMPTY: HeaderValue = HeaderValue::from_static("");
-
-/// The refusal's own headers must not hide what the JSON body needs.
-fn json_again(mut response: Response) -> Response {
-    let value = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, value);
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    response
-}
 
 async fn enter(cloud: &Arc<Cloud>, request: Request, next: Next) -> Result<Response, GraphError> {
     let caller = caller(cloud, request.headers())?;

@@ -9,8 +9,16 @@ async fn send(world: &World, token: &str) -> Result<reqwest::Response, reqwest::
 }
 
 #[tokio::test]
-async fn http_faults_leave_the_outcome_they_promise() {
-    let world = World::new().await;
+async fn http2_faults_leave_the_outcome_they_promise() {
+    http_faults(World::new().await).await;
+}
+
+#[tokio::test]
+async fn http1_faults_leave_the_outcome_they_promise() {
+    http_faults(World::new().await.without_h2()).await;
+}
+
+async fn http_faults(world: World) {
     let token = world.graph_token().await;
     let fault = |what| world.sandbox.fault(Fault { at: Place::GraphSendMail, what, times: 1 });
     let sent = || world.sandbox.deliveries().len();
@@ -111,4 +119,22 @@ async fn a_dropped_cloud_answers_no_more() {
     client.play("S: 220").await;
     drop(world);
     assert!(client.ended().await);
+}
+
+#[tokio::test]
+async fn stalls_say_nothing_and_take_nothing() {
+    let world = World::new().await;
+    let host = &world.sandbox.endpoints().smtp_plain;
+    world.sandbox.fault(Fault { at: Place::Smtp, what: What::StallAtDot, times: 1 });
+    let mut client = Client::plain(&world, host).await;
+    let dialogue = "S: 220\nC: HELO me\nS: 250\nC: MAIL FROM:<a@b>\nS: 250\nC: RCPT TO:<x@y>\n\
+        S: 250\nC: DATA\nS: 354\nC: A: 1\nC: .\n";
+    client.play(dialogue).await;
+    let silent = tokio::time::timeout(Duration::from_millis(200), client.line()).await;
+    assert!(silent.is_err());
+    world.sandbox.fault(Fault { at: Place::Imap, what: What::Stall, times: 1 });
+    let mut client = Client::plain(&world, &world.sandbox.endpoints().imap_plain).await;
+    let silent = tokio::time::timeout(Duration::from_millis(200), client.line()).await;
+    assert!(silent.is_err() && world.sandbox.deliveries().is_empty());
+    assert!(world.sandbox.faults_left().is_empty());
 }

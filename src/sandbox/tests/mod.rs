@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -48,9 +48,14 @@ impl World {
         sandbox.add_mailbox(mailbox.may_send_as("boss@contoso.example"));
         sandbox.add_mailbox(Mailbox::google("g@gmail.example"));
         sandbox.add_mailbox(Mailbox::classic("old@classic.example", "pass word"));
-        let root = reqwest::Certificate::from_pem(sandbox.ca_pem().as_bytes()).expect("PEM");
-        let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(PATIENCE);
-        Self { http: http.build().expect("a client"), sandbox, tenant, app }
+        let http = client(&sandbox).build().expect("a client");
+        Self { http, sandbox, tenant, app }
+    }
+
+    /// Speaks HTTP/1.1 instead of HTTP/2 from now on.
+    fn without_h2(mut self) -> Self {
+        self.http = client(&self.sandbox).http1_only().build().expect("a client");
+        self
     }
 
     fn token_url(&self) -> String {
@@ -102,6 +107,11 @@ impl World {
     }
 }
 
+fn client(sandbox: &Sandbox) -> reqwest::ClientBuilder {
+    let root = reqwest::Certificate::from_pem(sandbox.ca_pem().as_bytes()).expect("PEM");
+    reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(PATIENCE)
+}
+
 trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
 
@@ -141,8 +151,6 @@ impl Client {
 
     /// A line without its CRLF; empty at the end of the stream.
     async fn line(&mut self) -> String {
-        fn check(_: &impl AsyncBufRead) {}
-        check(&self.io);
         let mut line = String::new();
         let read = tokio::time::timeout(PATIENCE, self.io.read_line(&mut line)).await;
         let _ = read.expect("an answer in time");

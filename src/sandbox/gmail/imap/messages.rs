@@ -15,7 +15,6 @@ use super::{Answer, Session, State, View, bad, done, no};
 impl Session {
     pub(super) async fn selected(
         &mut self,
-        tag: &str,
         verb: &str,
         mut words: Words<'_>,
     ) -> io::Result<Answer> {
@@ -51,10 +50,7 @@ impl Session {
                 self.sync(matches!(verb, "COPY" | "MOVE")).await?;
                 Ok(answer)
             }
-            _ => {
-                let _ = tag;
-                self.authenticated(verb, words).await
-            }
+            _ => self.authenticated(verb, words).await,
         }
     }
 

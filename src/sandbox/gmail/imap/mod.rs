@@ -86,7 +86,7 @@ pub(super) async fn session(mut wire: Wire, door: Door) -> io::Result<()> {
             session.wire.reset();
             return Ok(());
         }
-        let answer = session.run(tag, &verb, words).await?;
+        let answer = session.run(&verb, words).await?;
         let text = answer.unwrap_or_else(|refusal| refusal);
         session.wire.send_line(&format!("{tag} {text}")).await?;
         if verb == "STARTTLS" && text.starts_with("OK") {
@@ -100,7 +100,7 @@ pub(super) async fn session(mut wire: Wire, door: Door) -> io::Result<()> {
 
 impl Session {
     /// The commands of every state, then those of the session's own.
-    async fn run(&mut self, tag: &str, verb: &str, mut words: Words<'_>) -> io::Result<Answer> {
+    async fn run(&mut self, verb: &str, mut words: Words<'_>) -> io::Result<Answer> {
         let bare = words.is_empty();
         match verb {
             "CAPABILITY" if bare => {
@@ -124,7 +124,7 @@ impl Session {
             _ => match &self.state {
                 State::Greeted => self.greeted(verb, words).await,
                 State::In(_) => self.authenticated(verb, words).await,
-                State::Selected(..) => self.selected(tag, verb, words).await,
+                State::Selected(..) => self.selected(verb, words).await,
                 State::Out => Ok(bad()),
             },
         }
