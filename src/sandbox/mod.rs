@@ -1,5 +1,5 @@
 //! The make-believe cloud: Entra, Graph mail, Google's token endpoint, Gmail's SMTP, IMAP and POP3,
-//! and classic servers with passwords, in memory, on loopback, with an own certificate authority.
+//! Exchange Online's, and classic servers with passwords, in memory, on loopback, with an own certificate authority.
 //!
 //! Danger: a stand-in that is kinder than the real service, or that shares code with the program it
 //! judges, proves nothing. Rule: strict as the real services are, never lenient to help a client;
@@ -38,7 +38,7 @@ pub use self::mailbox::{Attachment, StoredMessage};
 pub use self::store::{Counters, Delivery, Login, SmtpSession, Via};
 
 use self::ca::Authority;
-use self::gmail::{Manner, Tls};
+use self::gmail::{House, Manner, Tls};
 use self::store::Cloud;
 
 /// Which ports to listen on; 0 picks a free one.
@@ -70,6 +70,12 @@ pub struct Options {
     pub pop3_starttls: u16,
     /// POP3 without TLS.
     pub pop3_plain: u16,
+    /// Exchange Online's SMTP: STARTTLS and Entra's tokens.
+    pub exchange_smtp: u16,
+    /// Exchange Online's IMAP: TLS from the first byte and Entra's tokens.
+    pub exchange_imap: u16,
+    /// Exchange Online's POP3: TLS from the first byte and Entra's tokens.
+    pub exchange_pop3: u16,
 }
 
 /// Where everything listens. URLs are without a trailing slash, hosts are `localhost:port`.
@@ -101,6 +107,12 @@ pub struct Endpoints {
     pub pop3_starttls: String,
     /// POP3 without TLS.
     pub pop3_plain: String,
+    /// Exchange Online's SMTP: STARTTLS and Entra's tokens.
+    pub exchange_smtp: String,
+    /// Exchange Online's IMAP: TLS from the first byte and Entra's tokens.
+    pub exchange_imap: String,
+    /// Exchange Online's POP3: TLS from the first byte and Entra's tokens.
+    pub exchange_pop3: String,
 }
 
 /// A running cloud. Dropping it closes every listener and connection.
@@ -152,13 +164,21 @@ struct Sockets {
     smtp: [TcpListener; 3],
     imap: [TcpListener; 3],
     pop3: [TcpListener; 3],
+    /// SMTP, IMAP, POP3.
+    exchange: [TcpListener; 3],
 }
 
 /// The three ways a mail protocol is offered, in the order of the arrays above.
 const MANNERS: [Manner; 3] = [
-    Manner { tls: Tls::Implicit, anonymous: false },
-    Manner { tls: Tls::Required, anonymous: false },
-    Manner { tls: Tls::Never, anonymous: true },
+    Manner { tls: Tls::Implicit, anonymous: false, house: House::Gmail },
+    Manner { tls: Tls::Required, anonymous: false, house: House::Gmail },
+    Manner { tls: Tls::Never, anonymous: true, house: House::Gmail },
+];
+/// Exchange Online's SMTP, IMAP and POP3.
+const EXCHANGE: [(Place, Manner); 3] = [
+    (Place::Smtp, Manner { tls: Tls::Required, anonymous: false, house: House::Exchange }),
+    (Place::Imap, Manner { tls: Tls::Implicit, anonymous: false, house: House::Exchange }),
+    (Place::Pop3, Manner { tls: Tls::Implicit, anonymous: false, house: House::Exchange }),
 ];
 
 impl Sockets {
@@ -172,6 +192,12 @@ impl Sockets {
             smtp: bind_three([smtp, smtp_starttls, smtp_plain]).await?,
             imap: bind_three([options.imap, options.imap_starttls, options.imap_plain]).await?,
             pop3: bind_three([options.pop3, options.pop3_starttls, options.pop3_plain]).await?,
+            exchange: bind_three([
+                options.exchange_smtp,
+                options.exchange_imap,
+                options.exchange_pop3,
+            ])
+            .await?,
         })
     }
 
@@ -194,6 +220,9 @@ impl Sockets {
             pop3: host(&self.pop3[0])?,
             pop3_starttls: host(&self.pop3[1])?,
             pop3_plain: host(&self.pop3[2])?,
+            exchange_smtp: host(&self.exchange[0])?,
+            exchange_imap: host(&self.exchange[1])?,
+            exchange_pop3: host(&self.exchange[2])?,
         })
     }
 
@@ -208,17 +237,17 @@ impl Sockets {
             let site = web::Site { cloud: cloud.clone(), router, place_of };
             tokio::spawn(web::serve(listener, authority.web.clone(), site, stop.clone()));
         }
-        let mail = [(Place::Smtp, self.smtp), (Place::Imap, self.imap), (Place::Pop3, self.pop3)];
-        for (place, listeners) in mail {
-            for (listener, manner) in listeners.into_iter().zip(MANNERS) {
-                let door = gmail::Door {
-                    cloud: cloud.clone(),
-                    place,
-                    manner,
-                    acceptor: authority.mail.clone(),
-                };
-                tokio::spawn(gmail::serve(listener, door, stop.clone()));
-            }
+        let mut mail = Vec::new();
+        for (place, three) in
+            [(Place::Smtp, self.smtp), (Place::Imap, self.imap), (Place::Pop3, self.pop3)]
+        {
+            mail.extend(MANNERS.map(|manner| (place, manner)).into_iter().zip(three));
+        }
+        mail.extend(EXCHANGE.into_iter().zip(self.exchange));
+        for ((place, manner), listener) in mail {
+            let acceptor = authority.mail.clone();
+            let door = gmail::Door { cloud: cloud.clone(), place, manner, acceptor };
+            tokio::spawn(gmail::serve(listener, door, stop.clone()));
         }
     }
 }

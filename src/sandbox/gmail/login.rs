@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::accounts::{GMAIL_SCOPE, Provider};
+use super::super::faults::Place;
 use super::super::store::{Login, State};
 use super::Door;
 
@@ -32,7 +33,8 @@ pub(super) fn password(
     let refused = door.refuses_login();
     let mut state = door.cloud.state();
     let outcome = match state.mailbox(login).map(|mailbox| (&mailbox.provider, &mailbox.address)) {
-        _ if refused => Outcome::Refused,
+        // Basic authentication is gone there.
+        _ if refused || door.is_exchange() => Outcome::Refused,
         Some((Provider::Classic { password: right }, address)) if right == password => {
             Outcome::In(address.clone())
         }
@@ -49,7 +51,12 @@ pub(super) fn xoauth2(door: &Door, blob: &[u8]) -> Result<String, &'static str> 
     let message = STANDARD.decode(blob).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let (user, token) = message.as_deref().and_then(split).ok_or("400")?;
     let mut state = door.cloud.state();
-    let result = check(&state, user, token).and_then(|a| if refused { Err("401") } else { Ok(a) });
+    let checked = if door.is_exchange() {
+        check_exchange(&state, door.place, user, token)
+    } else {
+        check(&state, user, token)
+    };
+    let result = checked.and_then(|a| if refused { Err("401") } else { Ok(a) });
     record(&mut state, door, "XOAUTH2", user, result.is_ok());
     result
 }
@@ -69,6 +76,30 @@ fn check(state: &State, user: &str, token: &str) -> Result<String, &'static str>
     }
     let mailbox = state.mailbox(user).filter(|mailbox| {
         matches!(mailbox.provider, Provider::Google) && mailbox.address.eq_ignore_ascii_case(user)
+    });
+    mailbox.map(|mailbox| mailbox.address.clone()).ok_or("400")
+}
+
+/// An application's own token opens every mailbox of its tenant, for the protocol of its role
+/// (facts/entra-oauth.md section 7).
+fn check_exchange(
+    state: &State,
+    place: Place,
+    user: &str,
+    token: &str,
+) -> Result<String, &'static str> {
+    let audiences = ["https://outlook.office365.com", "https://outlook.office.com"];
+    let role = match place {
+        Place::Smtp => "SMTP.SendAsApp",
+        Place::Imap => "IMAP.AccessAsApp",
+        _ => "POP.AccessAsApp",
+    };
+    let token = state.token(token).filter(|token| {
+        audiences.contains(&token.audience.as_str()) && token.roles.iter().any(|has| has == role)
+    });
+    let token = token.ok_or("401")?;
+    let mailbox = state.mailbox(user).filter(|mailbox| {
+        matches!(&mailbox.provider, Provider::Microsoft { tenant, .. } if *tenant == token.tenant)
     });
     mailbox.map(|mailbox| mailbox.address.clone()).ok_or("400")
 }

@@ -1,4 +1,5 @@
-//! The mail listeners: Gmail's SMTP, IMAP and POP3, which also serve classic password mailboxes.
+//! The mail listeners: Gmail's SMTP, IMAP and POP3, which also serve classic password mailboxes, and
+//! Exchange Online's.
 //!
 //! Danger: a login that works here and not at Google would be found in production. Rule: a Google
 //! mailbox takes XOAUTH2 alone, a refused token costs the full failure exchange (challenge, empty
@@ -32,12 +33,22 @@ pub(super) enum Tls {
     Never,
 }
 
+/// Whose service a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum House {
+    /// Google's tokens, and passwords of classic mailboxes.
+    Gmail,
+    /// Entra's tokens alone; a refusal comes at once, without a challenge.
+    Exchange,
+}
+
 /// How a listener behaves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub tls: Tls,
     /// SMTP without a login.
     pub anonymous: bool,
+    pub house: House,
 }
 
 /// One listener.
@@ -58,6 +69,10 @@ impl Door {
     /// Takes a fault that cuts the connection at this verb.
     fn cuts_at(&self, verb: &str) -> bool {
         self.fault(|what| matches!(what, What::DisconnectAt(at) if *at == verb)).is_some()
+    }
+
+    fn is_exchange(&self) -> bool {
+        self.manner.house == House::Exchange
     }
 
     fn refuses_login(&self) -> bool {

@@ -129,6 +129,9 @@ impl Session {
         }
         match login::xoauth2(&self.door, &blob) {
             Ok(address) => Ok(self.open(address)),
+            Err(_) if self.door.is_exchange() => {
+                Ok(err("Authentication failure: unknown user name or bad password."))
+            }
             Err(status) => {
                 self.wire.send_line(&format!("+ {}", login::challenge(status))).await?;
                 // The refusal comes after the client's empty line, and not before.

@@ -163,7 +163,8 @@ impl Session {
         if self.door.manner.tls == Tls::Required && !self.wire.is_tls() {
             lines.push("STARTTLS".into());
         } else {
-            lines.push("AUTH LOGIN PLAIN XOAUTH2".into());
+            let plain = if self.door.is_exchange() { "" } else { " PLAIN" };
+            lines.push(format!("AUTH LOGIN{plain} XOAUTH2"));
         }
         for name in ["ENHANCEDSTATUSCODES", "PIPELINING", "CHUNKING", "SMTPUTF8"] {
             lines.push(name.into());
@@ -236,6 +237,7 @@ impl Session {
     async fn xoauth2(&mut self, blob: Vec<u8>) -> io::Result<Next> {
         match login::xoauth2(&self.door, &blob) {
             Ok(address) => self.accepted(address),
+            Err(_) if self.door.is_exchange() => reply("535 5.7.3 Authentication unsuccessful"),
             Err(status) => {
                 self.wire.send_line(&format!("334 {}", login::challenge(status))).await?;
                 // The refusal comes after the client's empty line, and not before.

@@ -1,6 +1,7 @@
 //! The cloud over real sockets, judged by small clients of the tests' own.
 
 mod entra;
+mod exchange;
 mod faults;
 mod google;
 mod graph;
@@ -70,6 +71,10 @@ impl World {
 
     /// A token for Graph.
     async fn graph_token(&self) -> String {
+        self.entra_token("https://graph.microsoft.com/.default").await
+    }
+
+    async fn entra_token(&self, scope: &str) -> String {
         let (status, body) = self
             .form(
                 &self.token_url(),
@@ -77,7 +82,7 @@ impl World {
                     ("grant_type", "client_credentials"),
                     ("client_id", &self.app.client_id),
                     ("client_secret", &self.app.secret),
-                    ("scope", "https://graph.microsoft.com/.default"),
+                    ("scope", scope),
                 ],
             )
             .await;

@@ -202,6 +202,7 @@ impl Session {
         }
         match login::xoauth2(&self.door, &blob) {
             Ok(address) => Ok(self.enter(address)),
+            Err(_) if self.door.is_exchange() => Ok(no("AUTHENTICATE failed.")),
             Err(status) => {
                 self.wire.send_line(&format!("+ {}", login::challenge(status))).await?;
                 // The refusal comes after the client's empty line, and not before.
