@@ -8,6 +8,7 @@ mod graph;
 mod imap;
 mod pop3;
 mod smtp;
+mod strangers;
 mod tools;
 
 use std::sync::Arc;
