@@ -1,0 +1,42 @@
+//! Exchange Online's own protocols with Entra's tokens.
+
+use super::*;
+
+#[tokio::test]
+async fn the_right_audience_and_role_open_and_others_do_not() {
+    let world = World::new().await;
+    let good = world.entra_token("https://outlook.office365.com/.default").await;
+    let graph = world.graph_token().await;
+    let ends = world.sandbox.endpoints();
+    let mut client = Client::plain(&world, &ends.exchange_smtp).await;
+    client.play("S: 220 \nC: EHLO me").await;
+    client.until("250 ").await;
+    client.play("C: STARTTLS\nS: 220").await;
+    let mut client = client.upgrade().await;
+    client.play("C: EHLO me").await;
+    client.until("250 ").await;
+    let refusals = [
+        xoauth2("m@contoso.example", &graph),
+        xoauth2("nobody@contoso.example", &good),
+        xoauth2("g@gmail.example", &good),
+    ];
+    for blob in refusals {
+        client.play(&format!("C: AUTH XOAUTH2\nS: 334 \nC: {blob}\nS: 535 5.7.3")).await;
+    }
+    let blob = xoauth2("m@contoso.example", &good);
+    client.play(&format!("C: AUTH XOAUTH2 {blob}\nS: 235\n")).await;
+    client
+        .play(
+            "C: MAIL FROM:<m@contoso.example>\nS: 250\nC: RCPT TO:<x@y>\nS: 250\nC: DATA\n\
+        S: 354\nC: A: 1\nC: .\nS: 250\nC: QUIT\nS: 221",
+        )
+        .await;
+    assert_eq!(world.sandbox.sent_items("m@contoso.example").len(), 1);
+    // The application has no role for IMAP and POP3.
+    let mut client = Client::tls(&world, &ends.exchange_imap).await;
+    client
+        .play(&format!("S: * OK\nC: a AUTHENTICATE XOAUTH2 {blob}\nS: a NO AUTHENTICATE failed."))
+        .await;
+    let mut client = Client::tls(&world, &ends.exchange_pop3).await;
+    client.play(&format!("S: +OK\nC: AUTH XOAUTH2\nS: + \nC: {blob}\nS: -ERR Auth")).await;
+}
