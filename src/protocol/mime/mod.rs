@@ -8,5 +8,6 @@ pub mod complete;
 pub mod fields;
 pub mod outline;
 pub mod recipients;
+pub mod transfer;
 
 pub use fields::{Field, Fields, fields};
