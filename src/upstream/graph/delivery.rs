@@ -11,7 +11,8 @@ use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
 use super::client::{Mailbox, Patience};
 use super::draft::Draft;
-use super::outcome::HandedOver;
+use super::ledger::{Ledger, MessageKey, PartKey};
+use super::outcome::{Finding, HandedOver, Trace, look_in_sent_items};
 use super::send_mail::send_mail;
 use super::upload::upload;
 use crate::config::role::LargeMessages;
@@ -58,26 +59,112 @@ pub(super) struct Policy {
     pub large_messages: LargeMessages,
 }
 
-/// Sends a message whose header already names its recipients; gives the service's note.
-pub(super) async fn deliver(
-    mailbox: &Mailbox,
-    message: &Arc<Message>,
-    policy: Policy,
-    limit: &RequestLimit,
-) -> Result<String, Error> {
-    let mut patience = Patience::new(&mailbox.client.timing);
-    let size = base64_size(message.size());
-    if size <= limit.octets() && policy.save_to_sent_items {
-        let message_id = message_id(&message.header);
-        let mime = Mime::whole(message);
-        match send_mail(mailbox, mime, message_id.as_deref(), &mut patience).await? {
-            HandedOver::Taken(note) => return Ok(note),
-            HandedOver::TooLarge(error) if !limit.refused(size) => return Err(error),
-            HandedOver::TooLarge(_) => {}
+/// What a role learns while it sends.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    limit: RequestLimit,
+    ledger: Ledger,
+}
+
+/// A message whose header already names its recipients, on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Delivery<'a> {
+    pub mailbox: &'a Mailbox,
+    pub message: &'a Arc<Message>,
+    pub policy: Policy,
+    pub memory: &'a Memory,
+}
+
+impl Delivery<'_> {
+    /// Sends it; gives the service's note.
+    pub async fn run(self, envelope: &[&str]) -> Result<String, Error> {
+        let message_id = message_id(&self.message.header);
+        // Without a Message-ID or a copy in Sent Items nothing can be recognised.
+        let Some(message_id) = message_id.filter(|_| self.policy.save_to_sent_items) else {
+            return self.send(None, 0).await;
+        };
+        let ledger = &self.memory.ledger;
+        let key = MessageKey::new(&self.mailbox.user, &message_id);
+        let part = PartKey::new(key, envelope.iter().copied());
+        let known = ledger.copies(key);
+        let result = match ledger.is_uncertain(part) {
+            true => self.send_again(&message_id, known).await,
+            false => self.send(Some(&message_id), known).await,
+        };
+        match &result {
+            Ok(_) => ledger.sent(key, part),
+            Err(error) => match error.kind {
+                Kind::OutcomeUnknown | Kind::Unavailable => ledger.uncertain(part),
+                _ => {}
+            },
+        }
+        result
+    }
+
+    /// The client tries again what may have been sent after all.
+    async fn send_again(self, message_id: &str, known: usize) -> Result<String, Error> {
+        match look_in_sent_items(self.mailbox, message_id, known).await {
+            Finding::Sent => Ok("an earlier attempt had been successful".to_owned()),
+            Finding::NotSent => self.send(Some(message_id), known).await,
+            Finding::Unclear(reason) => {
+                let text = format!(
+                    "{}: an earlier attempt may have sent this message, and Sent Items can't be \
+                     searched: {reason}",
+                    self.mailbox.client.role
+                );
+                Err(Error::new(Kind::OutcomeUnknown, text))
+            }
         }
     }
-    let plan = plan(mailbox, message, policy, limit).await?;
-    send_draft(mailbox, message, plan, policy, &mut patience).await
+
+    async fn send(self, message_id: Option<&str>, known: usize) -> Result<String, Error> {
+        let mut patience = Patience::new(&self.mailbox.client.timing);
+        let limit = &self.memory.limit;
+        let size = base64_size(self.message.size());
+        if size <= limit.octets() && self.policy.save_to_sent_items {
+            let mime = Mime::whole(self.message);
+            let trace = Trace::SentItems { message_id, known };
+            match send_mail(self.mailbox, mime, trace, &mut patience).await? {
+                HandedOver::Taken(note) => return Ok(note),
+                HandedOver::TooLarge(error) if !limit.refused(size) => return Err(error),
+                HandedOver::TooLarge(_) => {}
+            }
+        }
+        loop {
+            let plan = plan(self.mailbox, self.message, self.policy, limit).await?;
+            let skeleton = Mime::of(self.message, plan.skeleton);
+            let size = skeleton.encoded_size();
+            match Draft::create(self.mailbox, skeleton, &mut patience).await {
+                Ok(draft) => {
+                    return self.complete(draft, &plan.attachments, &mut patience).await;
+                }
+                Err(error) if error.kind == Kind::TooLarge && limit.refused(size) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn complete(
+        self,
+        draft: Draft,
+        attachments: &[(Part, u64)],
+        patience: &mut Patience,
+    ) -> Result<String, Error> {
+        let (mailbox, keeps_copy) = (self.mailbox, self.policy.save_to_sent_items);
+        let result = async {
+            for (part, size) in attachments {
+                attach(mailbox, &draft, self.message, part, *size, patience).await?;
+            }
+            if !keeps_copy {
+                draft.keep_no_copy(mailbox, patience).await?;
+            }
+            draft.send(mailbox, keeps_copy, patience).await
+        };
+        match result.await {
+            Ok(note) => Ok(note),
+            Err(failure) => Err(draft.discard(mailbox, failure).await),
+        }
+    }
 }
 
 /// The Message-ID with its brackets (RFC 5322 section 3.6.4), as Graph shows it.
@@ -162,30 +249,6 @@ fn make_plan(message: &Arc<Message>, limit: u64, shown: &str) -> Result<Plan, Er
 fn too_large(text: String) -> Error {
     let words = "The message is too large for this service";
     Error::new(Kind::TooLarge, text).with_reply(SmtpReply::new(552, (5, 3, 4), words))
-}
-
-async fn send_draft(
-    mailbox: &Mailbox,
-    message: &Arc<Message>,
-    plan: Plan,
-    policy: Policy,
-    patience: &mut Patience,
-) -> Result<String, Error> {
-    let skeleton = Mime::of(message, plan.skeleton);
-    let draft = Draft::create(mailbox, skeleton, patience).await?;
-    let result = async {
-        for (part, size) in &plan.attachments {
-            attach(mailbox, &draft, message, part, *size, patience).await?;
-        }
-        if !policy.save_to_sent_items {
-            draft.keep_no_copy(mailbox, patience).await?;
-        }
-        draft.send(mailbox, policy.save_to_sent_items, patience).await
-    };
-    match result.await {
-        Ok(note) => Ok(note),
-        Err(failure) => Err(draft.discard(mailbox, failure).await),
-    }
 }
 
 async fn attach(

@@ -294,6 +294,7 @@ mod tests {
     #[test]
     fn each_code_has_its_kind_and_reply() {
         #[rustfmt::skip]
+        #[allow(clippy::type_complexity)]
         let table: &[(u16, &str, Kind, u16, (u8, u16, u16))] = &[
             (403, "ErrorSendAsDenied", Kind::NotPermitted, 550, (5, 7, 60)),
             (403, "ErrorAccessDenied", Kind::NotPermitted, 550, (5, 7, 1)),

@@ -6,7 +6,7 @@
 //! JSON, token or Graph code leaves this folder but as a [`crate::mail::Error`].
 //!
 //! One file per remote call: `send_mail`, `draft`, `attachment`, `upload`; `outcome` looks up what
-//! became of a message, `delivery` chooses the way, `client` makes requests, `failure` explains.
+//! became of a message, `ledger` remembers, `delivery` chooses the way, `client` makes requests, `failure` explains.
 
 mod attachment;
 mod body;
@@ -14,11 +14,12 @@ mod client;
 mod delivery;
 mod draft;
 mod failure;
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox"))]
 mod fake;
+mod ledger;
 mod outcome;
 mod send_mail;
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox"))]
 mod tests;
 mod upload;
 
@@ -35,7 +36,7 @@ use crate::mail::{
 use crate::oauth::TokenSource;
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
-use delivery::{DOCUMENTED_LIMIT, Policy, RequestLimit};
+use delivery::{DOCUMENTED_LIMIT, Policy};
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).
 const MAX_RECIPIENTS: usize = 500;
@@ -46,7 +47,7 @@ const MAX_MESSAGE: u64 = 150 << 20;
 pub struct GraphSubmission {
     client: Arc<Client>,
     policy: Policy,
-    limit: Arc<RequestLimit>,
+    memory: Arc<delivery::Memory>,
 }
 
 impl GraphSubmission {
@@ -63,7 +64,7 @@ impl GraphSubmission {
         Self {
             client: Arc::new(Client::new(role, account, tokens, http)),
             policy: Policy { save_to_sent_items, large_messages },
-            limit: Arc::default(),
+            memory: Arc::default(),
         }
     }
 }
@@ -92,7 +93,7 @@ impl Submission for GraphSubmission {
             let transaction = GraphTransaction {
                 mailbox,
                 policy: self.policy,
-                limit: Arc::clone(&self.limit),
+                memory: Arc::clone(&self.memory),
                 recipients: Vec::new(),
             };
             Ok(Box::new(transaction) as Box<dyn Transaction>)
@@ -104,7 +105,7 @@ impl Submission for GraphSubmission {
 struct GraphTransaction {
     mailbox: Mailbox,
     policy: Policy,
-    limit: Arc<RequestLimit>,
+    memory: Arc<delivery::Memory>,
     recipients: Vec<Recipient>,
 }
 
@@ -134,8 +135,13 @@ impl Transaction for GraphTransaction {
             }
             let header = recipients::for_graph(&message.header, &envelope);
             let message = Arc::new(message.with_header(header.into()));
-            let note = delivery::deliver(&self.mailbox, &message, self.policy, &self.limit).await?;
-            Ok(Delivered { note })
+            let delivery = delivery::Delivery {
+                mailbox: &self.mailbox,
+                message: &message,
+                policy: self.policy,
+                memory: &self.memory,
+            };
+            Ok(Delivered { note: delivery.run(&envelope).await? })
         }
         .boxed()
     }

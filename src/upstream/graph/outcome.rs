@@ -13,8 +13,13 @@ use crate::mail::{Error, Kind};
 /// Where a message leaves a trace when it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trace<'a> {
-    /// A copy in Sent Items with this Message-ID; `None`: the message has none.
-    SentItems(Option<&'a str>),
+    /// A copy in Sent Items.
+    SentItems {
+        /// With this Message-ID; `None`: the message has none.
+        message_id: Option<&'a str>,
+        /// Copies that are there for another reason.
+        known: usize,
+    },
     /// The draft, which turns into the copy in Sent Items and keeps its id
     /// (Graph page `concepts/outlook-immutable-id`), or vanishes where no copy is kept.
     Draft {
@@ -27,8 +32,10 @@ pub(super) enum Trace<'a> {
 
 /// What the search found.
 #[derive(Debug, PartialEq, Eq)]
-enum Finding {
+pub(super) enum Finding {
+    /// A copy, or the draft turned into one.
     Sent,
+    /// Nothing, and the search worked.
     NotSent,
     /// Why it can't be known.
     Unclear(String),
@@ -105,8 +112,10 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     for delay in mailbox.client.timing.looks {
         tokio::time::sleep(delay).await;
         finding = match trace {
-            Trace::SentItems(Some(message_id)) => look_in_sent_items(mailbox, message_id).await,
-            Trace::SentItems(None) => {
+            Trace::SentItems { message_id: Some(message_id), known } => {
+                look_in_sent_items(mailbox, message_id, known).await
+            }
+            Trace::SentItems { message_id: None, .. } => {
                 return Finding::Unclear("it has no Message-ID to search for".to_owned());
             }
             Trace::Draft { graph_id, keeps_copy } => {
@@ -120,7 +129,12 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     finding
 }
 
-async fn look_in_sent_items(mailbox: &Mailbox, message_id: &str) -> Finding {
+/// One look: is there one more copy than the `known` ones?
+pub(super) async fn look_in_sent_items(
+    mailbox: &Mailbox,
+    message_id: &str,
+    known: usize,
+) -> Finding {
     let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
     let path = format!(
         "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId",
@@ -134,7 +148,9 @@ async fn look_in_sent_items(mailbox: &Mailbox, message_id: &str) -> Finding {
     let Some(list) = list["value"].as_array().filter(|_| answer.status == StatusCode::OK) else {
         return Finding::Unclear(mailbox.refusal("searching Sent Items", &answer).text);
     };
-    match list.iter().any(|item| item["internetMessageId"].as_str() == Some(message_id)) {
+    let is_copy =
+        |item: &&serde_json::Value| item["internetMessageId"].as_str() == Some(message_id);
+    match list.iter().filter(is_copy).count() > known {
         true => Finding::Sent,
         false => Finding::NotSent,
     }

@@ -8,13 +8,12 @@ use super::client::{Mailbox, Patience, Payload};
 use super::outcome::{HandedOver, Trace, hand_over};
 use crate::mail::Error;
 
-/// Sends `mime`; a copy stays in Sent Items, which this form can't prevent.
+/// Sends `mime`, which leaves `trace`; a copy stays in Sent Items, which this form can't prevent.
 pub(super) async fn send_mail(
     mailbox: &Mailbox,
     mime: Mime,
-    message_id: Option<&str>,
+    trace: Trace<'_>,
     patience: &mut Patience,
 ) -> Result<HandedOver, Error> {
-    let trace = Trace::SentItems(message_id);
     hand_over(mailbox, "/sendMail", &Payload::Mime(mime), trace, patience).await
 }
