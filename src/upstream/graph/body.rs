@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 
 use crate::mail::Message;
 use crate::protocol::mime::outline::{Part, Segment};
@@ -40,20 +40,29 @@ impl Mime {
 
     /// Octets of its base64.
     pub fn encoded_size(&self) -> u64 {
-        base64_size(self.segments.iter().map(Segment::size).sum())
+        base64_size(self.size())
     }
 
-    /// The base64 as a stream; `done` becomes true when the last piece was taken.
+    fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// The base64 as a request body; `done` becomes true when the last piece was taken.
     pub fn into_body(self, done: Arc<AtomicBool>) -> reqwest::Body {
-        let reader = SegmentReader { mime: self, segment: 0, at: 0 };
-        reqwest::Body::wrap_stream(stream::try_unfold((reader, done), |(mut reader, done)| async {
+        reqwest::Body::wrap_stream(self.into_stream(done))
+    }
+
+    fn into_stream(self, done: Arc<AtomicBool>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        let reader = SegmentReader::new(self);
+        stream::try_unfold((reader, done), |(mut reader, done)| async {
             let chunk = reader.chunk()?;
-            if chunk.len() < CHUNK {
+            // With the last octets, not with the end after them: nobody may ask for that.
+            if reader.left == 0 {
                 done.store(true, Ordering::Release);
             }
             let piece = Bytes::from(STANDARD.encode(&chunk));
             Ok::<_, io::Error>(Some((piece, (reader, done))).filter(|_| !chunk.is_empty()))
-        }))
+        })
     }
 }
 
@@ -86,9 +95,16 @@ struct SegmentReader {
     mime: Mime,
     segment: usize,
     at: u64,
+    /// Octets not yet read.
+    left: u64,
 }
 
 impl SegmentReader {
+    fn new(mime: Mime) -> Self {
+        let left = mime.size();
+        Self { mime, segment: 0, at: 0, left }
+    }
+
     /// The next [`CHUNK`] octets, fewer only at the end.
     fn chunk(&mut self) -> io::Result<Vec<u8>> {
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -113,6 +129,7 @@ impl SegmentReader {
                 return Err(cut_short());
             }
             self.at += piece.len() as u64;
+            self.left -= piece.len() as u64;
             chunk.extend_from_slice(&piece);
         }
         Ok(chunk)
@@ -196,6 +213,8 @@ impl AttachmentReader {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
     use crate::mail::{MemoryBudget, MessageBuffer};
     use crate::protocol::mime::transfer::Encoding;
@@ -209,7 +228,7 @@ mod tests {
     }
 
     fn read(mime: Mime) -> Vec<u8> {
-        let mut reader = SegmentReader { mime, segment: 0, at: 0 };
+        let mut reader = SegmentReader::new(mime);
         let mut all = Vec::new();
         loop {
             let chunk = reader.chunk().expect("readable");
@@ -229,6 +248,23 @@ mod tests {
                 let expected = STANDARD.encode(&text).len() as u64;
                 assert_eq!(Mime::whole(&message).encoded_size(), expected);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_done_with_its_last_octets() {
+        for size in [0, CHUNK - 8, 2 * CHUNK - 8, 70_000] {
+            let (message, text) = message(size, 10 << 20);
+            let done = Arc::new(AtomicBool::new(false));
+            let mut body = Mime::whole(&message).into_stream(Arc::clone(&done)).boxed();
+            let mut sent = Vec::new();
+            while sent.len() < base64_size(text.len() as u64) as usize {
+                assert!(!done.load(Ordering::Acquire), "{size}");
+                sent.extend(body.next().await.expect("more").expect("readable"));
+            }
+            assert!(done.load(Ordering::Acquire), "{size}");
+            assert!(body.next().await.is_none());
+            assert_eq!(STANDARD.decode(sent).expect("base64"), text);
         }
     }
 
