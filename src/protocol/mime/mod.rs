@@ -4,6 +4,7 @@
 //! recipients change. Rule: only header fields are ever edited, each edit for a reason that is
 //! written beside it; the content is passed on byte for byte.
 
+mod address_list;
 pub mod complete;
 pub mod fields;
 pub mod outline;

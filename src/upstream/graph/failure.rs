@@ -93,8 +93,6 @@ const ROWS: &[Row] = &[
             "errorinvaliduser",
             "resourcenotfound",
             "request_resourcenotfound",
-            "erroritemnotfound",
-            "itemnotfound",
             "errorfoldernotfound",
         ],
         kind: Kind::NotFound,
@@ -102,6 +100,13 @@ const ROWS: &[Row] = &[
         words: "The service does not know the sending mailbox",
         fix: "The tenant does not know this user or item: check the role's UserObjectId or \
               AccountName and TenantId",
+    },
+    Row {
+        codes: &["erroritemnotfound", "itemnotfound"],
+        kind: Kind::Unavailable,
+        reply: (451, (4, 3, 0)),
+        words: "The message could not be completed, try again later",
+        fix: "The draft of a large message is gone: a person or a rule has deleted it from Drafts",
     },
     Row {
         codes: &["errorinvalidrecipients", "errorinvalidinternetmessagerecipient"],
@@ -305,6 +310,7 @@ mod tests {
             (404, "MailboxNotEnabledForRESTAPI", Kind::NotFound, 550, (5, 1, 0)),
             (404, "ErrorInvalidUser", Kind::NotFound, 550, (5, 1, 0)),
             (404, "", Kind::NotFound, 550, (5, 1, 0)),
+            (404, "ErrorItemNotFound", Kind::Unavailable, 451, (4, 3, 0)),
             (400, "ErrorInvalidRecipients", Kind::Rejected, 550, (5, 1, 3)),
             (400, "ErrorMimeContentInvalid", Kind::Rejected, 554, (5, 6, 0)),
             (413, "RequestEntityTooLarge", Kind::TooLarge, 552, (5, 3, 4)),

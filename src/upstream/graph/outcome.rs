@@ -70,6 +70,8 @@ pub(super) async fn hand_over(
                 413 => return Ok(HandedOver::TooLarge(mailbox.refusal(DOING, &answer))),
                 429 if patience.wait(Some(&answer)).await => continue,
                 200..300 | 408 | 500 | 502..=504 => (mailbox.refusal(DOING, &answer), Some(answer)),
+                // A draft that was sent after all is refused the second time.
+                _ if resent => (mailbox.refusal(DOING, &answer), Some(answer)),
                 _ => return Err(mailbox.refusal(DOING, &answer)),
             },
             Err(NoAnswer::NotSent(error)) => return Err(error),
