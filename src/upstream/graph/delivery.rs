@@ -11,7 +11,7 @@ use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
 use super::client::{Mailbox, Patience};
 use super::draft::Draft;
-use super::ledger::{Ledger, MessageKey, PartKey};
+use super::ledger::{Attempt, Ledger, MessageKey, PartKey, Sought};
 use super::outcome::{Finding, HandedOver, Trace, look_in_sent_items};
 use super::send_mail::send_mail;
 use super::upload::upload;
@@ -81,31 +81,33 @@ impl Delivery<'_> {
         let message_id = message_id(&self.message.header);
         // Without a Message-ID or a copy in Sent Items nothing can be recognised.
         let Some(message_id) = message_id.filter(|_| self.policy.save_to_sent_items) else {
-            return self.send(None, 0).await;
+            return self.send(None).await;
         };
         let ledger = &self.memory.ledger;
         let key = MessageKey::new(&self.mailbox.user, &message_id);
         let part = PartKey::new(key, envelope.iter().copied());
-        let known = ledger.copies(key);
+        let sought = Sought { message_id: &message_id, key, ledger };
+        let attempt = Attempt::new(ledger, part);
         let result = match ledger.is_uncertain(part) {
-            true => self.send_again(&message_id, known).await,
-            false => self.send(Some(&message_id), known).await,
+            true => self.send_again(sought).await,
+            false => self.send(Some(sought)).await,
         };
         match &result {
             Ok(_) => ledger.sent(key, part),
-            Err(error) => match error.kind {
-                Kind::OutcomeUnknown | Kind::Unavailable => ledger.uncertain(part),
-                _ => {}
-            },
+            Err(error) if matches!(error.kind, Kind::OutcomeUnknown | Kind::Unavailable) => {
+                return result;
+            }
+            Err(_) => {}
         }
+        attempt.settle();
         result
     }
 
     /// The client tries again what may have been sent after all.
-    async fn send_again(self, message_id: &str, known: usize) -> Result<String, Error> {
-        match look_in_sent_items(self.mailbox, message_id, known).await {
+    async fn send_again(self, sought: Sought<'_>) -> Result<String, Error> {
+        match look_in_sent_items(self.mailbox, sought).await {
             Finding::Sent => Ok("an earlier attempt had been successful".to_owned()),
-            Finding::NotSent => self.send(Some(message_id), known).await,
+            Finding::NotSent => self.send(Some(sought)).await,
             Finding::Unclear(reason) => {
                 let text = format!(
                     "{}: an earlier attempt may have sent this message, and Sent Items can't be \
@@ -117,13 +119,13 @@ impl Delivery<'_> {
         }
     }
 
-    async fn send(self, message_id: Option<&str>, known: usize) -> Result<String, Error> {
+    async fn send(self, sought: Option<Sought<'_>>) -> Result<String, Error> {
         let mut patience = Patience::new(&self.mailbox.client.timing);
         let limit = &self.memory.limit;
         let size = base64_size(self.message.size());
         if size <= limit.octets() && self.policy.save_to_sent_items {
             let mime = Mime::whole(self.message);
-            let trace = Trace::SentItems { message_id, known };
+            let trace = Trace::SentItems(sought);
             match send_mail(self.mailbox, mime, trace, &mut patience).await? {
                 HandedOver::Taken(note) => return Ok(note),
                 HandedOver::TooLarge(error) if !limit.refused(size) => return Err(error),

@@ -100,6 +100,49 @@ impl Ledger {
     }
 }
 
+/// Notes a part as uncertain unless it is settled: also when a client vanishes and its delivery is
+/// dropped half-way.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    ledger: &'a Ledger,
+    part: Option<PartKey>,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(ledger: &'a Ledger, part: PartKey) -> Self {
+        Self { ledger, part: Some(part) }
+    }
+
+    /// Whether it was sent is known.
+    pub fn settle(mut self) {
+        self.part = None;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(part) = self.part {
+            self.ledger.uncertain(part);
+        }
+    }
+}
+
+/// A message as it is looked for in Sent Items.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought<'a> {
+    /// With its brackets.
+    pub message_id: &'a str,
+    pub key: MessageKey,
+    pub ledger: &'a Ledger,
+}
+
+impl Sought<'_> {
+    /// Copies that are there for another reason, as of now.
+    pub fn known_copies(&self) -> usize {
+        self.ledger.copies(self.key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,18 +8,14 @@
 use reqwest::{Method, StatusCode};
 
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
+use super::ledger::Sought;
 use crate::mail::{Error, Kind};
 
 /// Where a message leaves a trace when it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trace<'a> {
-    /// A copy in Sent Items.
-    SentItems {
-        /// With this Message-ID; `None`: the message has none.
-        message_id: Option<&'a str>,
-        /// Copies that are there for another reason.
-        known: usize,
-    },
+    /// A copy in Sent Items; `None`: the message has no Message-ID to look for.
+    SentItems(Option<Sought<'a>>),
     /// The draft, which turns into the copy in Sent Items and keeps its id
     /// (Graph page `concepts/outlook-immutable-id`), or vanishes where no copy is kept.
     Draft {
@@ -114,10 +110,8 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     for delay in mailbox.client.timing.looks {
         tokio::time::sleep(delay).await;
         finding = match trace {
-            Trace::SentItems { message_id: Some(message_id), known } => {
-                look_in_sent_items(mailbox, message_id, known).await
-            }
-            Trace::SentItems { message_id: None, .. } => {
+            Trace::SentItems(Some(sought)) => look_in_sent_items(mailbox, sought).await,
+            Trace::SentItems(None) => {
                 return Finding::Unclear("it has no Message-ID to search for".to_owned());
             }
             Trace::Draft { graph_id, keeps_copy } => {
@@ -131,12 +125,9 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     finding
 }
 
-/// One look: is there one more copy than the `known` ones?
-pub(super) async fn look_in_sent_items(
-    mailbox: &Mailbox,
-    message_id: &str,
-    known: usize,
-) -> Finding {
+/// One look: is there one more copy than the known ones?
+pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) -> Finding {
+    let message_id = sought.message_id;
     let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
     let path = format!(
         "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId",
@@ -152,7 +143,7 @@ pub(super) async fn look_in_sent_items(
     };
     let is_copy =
         |item: &&serde_json::Value| item["internetMessageId"].as_str() == Some(message_id);
-    match list.iter().filter(is_copy).count() > known {
+    match list.iter().filter(is_copy).count() > sought.known_copies() {
         true => Finding::Sent,
         false => Finding::NotSent,
     }

@@ -453,6 +453,24 @@ async fn a_retry_after_an_uncertain_outcome_is_searched_for_first() {
 }
 
 #[tokio::test]
+async fn a_delivery_dropped_half_way_is_searched_for_too() {
+    let (fake, role) = upload_role().await;
+    fake.fault("sendMail", [Fault::DoneThenSilence]);
+    let sending = send(&role, small());
+    let arrived = async {
+        while fake.sent().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        result = sending => panic!("answered: {result:?}"),
+        () = arrived => {}
+    }
+    send(&role, small()).await.expect("found");
+    assert_eq!(fake.sent().len(), 1);
+}
+
+#[tokio::test]
 async fn the_copy_of_another_part_of_the_list_is_no_proof() {
     let (fake, role) = upload_role().await;
     send_to(&role, &["a@b"], small()).await.expect("sent");
