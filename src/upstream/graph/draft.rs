@@ -97,6 +97,11 @@ impl Draft {
         }
         match mailbox.call(Method::DELETE, &self.path(""), &Payload::None).await {
             Ok(answer) if answer.status.is_success() => {}
+            // It vanished by itself: sent after all, or deleted by a person.
+            Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
+                let text = format!("{}; its draft is gone, it may have been sent", failure.text);
+                return Error::new(Kind::OutcomeUnknown, text).with_source(failure);
+            }
             Ok(answer) => {
                 let error = mailbox.refusal("deleting the draft of a failed message", &answer);
                 tracing::warn!(role, error = %error.chain(), "a draft may be left in Drafts");

@@ -85,6 +85,8 @@ pub(super) async fn hand_over(
         match status.map(|status| status.as_u16()) {
             Some(200..300) => return Ok(HandedOver::TooLarge(not_sent(error))),
             Some(503 | 504) if !resent && patience.wait(answer.as_ref()).await => resent = true,
+            // What the service's own code says about trying again is kept.
+            Some(500..) if error.kind != Kind::Unavailable => return Err(error),
             _ => return Err(not_sent(error)),
         }
     }

@@ -339,6 +339,25 @@ async fn a_draft_that_may_be_sent_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn a_draft_that_vanished_may_have_been_sent() {
+    let (fake, role) = upload_role().await;
+    let (text, _) = with_attachments(&[5_000_000]);
+    fake.fault("/send", [Fault::Answer(500, "", None)]);
+    fake.fault("DELETE", [Fault::Answer(404, "", None)]);
+    let error = send(&role, text).await.expect_err("unclear");
+    assert_eq!(error.kind, Kind::OutcomeUnknown);
+}
+
+#[tokio::test]
+async fn a_permanent_code_stays_permanent_under_any_status() {
+    let (fake, role) = upload_role().await;
+    let body = r#"{"error":{"code":"ErrorSendAsDenied"}}"#;
+    fake.fault("sendMail", [Fault::Answer(500, body, None)]);
+    let error = send(&role, small()).await.expect_err("refused");
+    assert_eq!(error.kind, Kind::NotPermitted);
+}
+
+#[tokio::test]
 async fn a_413_leads_to_the_draft_and_is_remembered() {
     let (fake, role) = upload_role().await;
     fake.mailbox().limit = 1_900_000;
