@@ -8,3 +8,6 @@ pub mod graph;
 pub mod imap;
 pub mod pop3;
 pub mod smtp;
+mod token_failure;
+
+pub(crate) use token_failure::token_failure;

@@ -4,9 +4,11 @@
 //! recipients change. Rule: only header fields are ever edited, each edit for a reason that is
 //! written beside it; the content is passed on byte for byte.
 
+mod address_list;
 pub mod complete;
 pub mod fields;
 pub mod outline;
 pub mod recipients;
+pub mod transfer;
 
 pub use fields::{Field, Fields, fields};

@@ -1,0 +1,116 @@
+//! A draft made from MIME, completed, and sent by its id (Graph pages `api/user-post-messages`,
+//! `api/message-send`).
+//!
+//! Danger: a draft that is left behind after a failure is found, and perhaps sent, by a person; one
+//! that is deleted after it was sent takes the sent copy with it, since the id stays the same.
+//! Rule: the draft goes after every failure, unless it may have been sent.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::body::Mime;
+use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
+use super::outcome::{HandedOver, Trace, hand_over};
+use crate::mail::{Error, Kind};
+
+/// A message in Drafts that nobody has sent yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Its immutable id.
+    pub graph_id: String,
+}
+
+impl Draft {
+    /// Makes a draft. A lost answer may leave one behind that nothing ever sends.
+    pub async fn create(
+        mailbox: &Mailbox,
+        mime: Mime,
+        patience: &mut Patience,
+    ) -> Result<Self, Error> {
+        const DOING: &str = "creating the draft of a large message";
+        let payload = Payload::Mime(mime);
+        loop {
+            let answer = mailbox.call(Method::POST, "/messages", &payload).await;
+            let answer = answer.map_err(NoAnswer::into_error)?;
+            match answer.status {
+                StatusCode::CREATED => return Self::from_answer(mailbox, &answer),
+                // After 504 there may be a draft already.
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+                    if patience.wait(Some(&answer)).await => {}
+                _ => return Err(mailbox.refusal(DOING, &answer)),
+            }
+        }
+    }
+
+    fn from_answer(mailbox: &Mailbox, answer: &Answer) -> Result<Self, Error> {
+        match answer.json()["id"].as_str().filter(|id| !id.is_empty()) {
+            Some(id) => Ok(Self { graph_id: id.to_owned() }),
+            None => {
+                let text = format!("{}: Graph made a draft without an id", mailbox.client.role);
+                Err(Error::new(Kind::Unavailable, text))
+            }
+        }
+    }
+
+    /// The path below the mailbox.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/messages/{}{rest}", percent_encode(&self.graph_id))
+    }
+
+    /// Asks for no copy in Sent Items: MAPI's PidTagDeleteAfterSubmit (0x0E01). Documented for MAPI;
+    /// that Graph honours it on a draft is not proved by any page.
+    pub async fn keep_no_copy(
+        &self,
+        mailbox: &Mailbox,
+        patience: &mut Patience,
+    ) -> Result<(), Error> {
+        let property = json!({ "id": "Boolean 0x0E01", "value": "true" });
+        let change = Payload::Json(json!({ "singleValueExtendedProperties": [property] }));
+        let path = self.path("");
+        let answer = mailbox.call_patiently(Method::PATCH, &path, &change, patience).await?;
+        match answer.status.is_success() {
+            true => Ok(()),
+            false => Err(mailbox.refusal("asking for no copy in Sent Items", &answer)),
+        }
+    }
+
+    /// Sends it.
+    pub async fn send(
+        &self,
+        mailbox: &Mailbox,
+        keeps_copy: bool,
+        patience: &mut Patience,
+    ) -> Result<String, Error> {
+        let trace = Trace::Draft { graph_id: &self.graph_id, keeps_copy };
+        match hand_over(mailbox, &self.path("/send"), &Payload::None, trace, patience).await? {
+            HandedOver::Taken(note) => Ok(note),
+            HandedOver::TooLarge(error) => Err(error),
+        }
+    }
+
+    /// Removes it after `failure`, and gives the failure that the client should hear.
+    pub async fn discard(&self, mailbox: &Mailbox, failure: Error) -> Error {
+        let role = &mailbox.client.role;
+        if failure.kind == Kind::OutcomeUnknown {
+            tracing::warn!(role, "the draft stays where it is, as it may have been sent");
+            return failure;
+        }
+        match mailbox.call(Method::DELETE, &self.path(""), &Payload::None).await {
+            Ok(answer) if answer.status.is_success() => {}
+            // It vanished by itself: sent after all, or deleted by a person.
+            Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
+                let text = format!("{}; its draft is gone, it may have been sent", failure.text);
+                return Error::new(Kind::OutcomeUnknown, text).with_source(failure);
+            }
+            Ok(answer) => {
+                let error = mailbox.refusal("deleting the draft of a failed message", &answer);
+                tracing::warn!(role, error = %error.chain(), "a draft may be left in Drafts");
+            }
+            Err(error) => {
+                let error = error.into_error().chain();
+                tracing::warn!(role, error, "a draft is left in Drafts");
+            }
+        }
+        failure
+    }
+}

@@ -1,0 +1,166 @@
+//! What became of a message whose answer was lost.
+//!
+//! Danger: a message that is sent again because its answer was lost arrives twice; one that is not
+//! sent again may be lost. Rule: before anything is said or sent again, Sent Items is searched for
+//! the Message-ID (or the draft looked at by its id), several times, since a message travels for a
+//! while; only a search that worked may say "not sent".
+
+use reqwest::{Method, StatusCode};
+
+use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
+use super::ledger::Sought;
+use crate::mail::{Error, Kind};
+
+/// Where a message leaves a trace when it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trace<'a> {
+    /// A copy in Sent Items; `None`: the message has no Message-ID to look for.
+    SentItems(Option<Sought<'a>>),
+    /// The draft, which turns into the copy in Sent Items and keeps its id
+    /// (Graph page `concepts/outlook-immutable-id`), or vanishes where no copy is kept.
+    Draft {
+        /// The draft's id.
+        graph_id: &'a str,
+        /// Whether a copy is kept.
+        keeps_copy: bool,
+    },
+}
+
+/// What the search found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// A copy, or the draft turned into one.
+    Sent,
+    /// Nothing, and the search worked.
+    NotSent,
+    /// Why it can't be known.
+    Unclear(String),
+}
+
+/// The service has taken the message, or not for its size.
+#[derive(Debug)]
+pub(super) enum HandedOver {
+    /// Taken; the note says so.
+    Taken(String),
+    /// Not sent: larger than one request may be. The error is for when there is no other way.
+    TooLarge(Error),
+}
+
+/// Makes the one request that sends, and finds out what became of it.
+///
+/// Only 202 is success: Graph has answered 200 and sent nothing (Graph page `api/user-sendmail`,
+/// microsoft-graph-docs issue 13979).
+pub(super) async fn hand_over(
+    mailbox: &Mailbox,
+    path: &str,
+    payload: &Payload,
+    trace: Trace<'_>,
+    patience: &mut Patience,
+) -> Result<HandedOver, Error> {
+    const DOING: &str = "sending";
+    let mut resent = false;
+    loop {
+        let (error, answer) = match mailbox.call(Method::POST, path, payload).await {
+            Ok(answer) => match answer.status.as_u16() {
+                202 => return Ok(HandedOver::Taken(note(&answer))),
+                413 => return Ok(HandedOver::TooLarge(mailbox.refusal(DOING, &answer))),
+                429 if patience.wait(Some(&answer)).await => continue,
+                200..300 | 408 | 500 | 502..=504 => (mailbox.refusal(DOING, &answer), Some(answer)),
+                // A draft that was sent after all is refused the second time.
+                _ if resent => (mailbox.refusal(DOING, &answer), Some(answer)),
+                _ => return Err(mailbox.refusal(DOING, &answer)),
+            },
+            Err(NoAnswer::NotSent(error)) => return Err(error),
+            Err(NoAnswer::Lost(error)) => (error, None),
+        };
+        tracing::warn!(role = mailbox.client.role, error = %error.chain(), "was the message sent?");
+        match look(mailbox, trace).await {
+            Finding::Sent => {
+                return Ok(HandedOver::Taken("found among the sent messages".to_owned()));
+            }
+            Finding::Unclear(reason) => return Err(unknown(error, &reason)),
+            Finding::NotSent => {}
+        }
+        let status = answer.as_ref().map(|answer| answer.status);
+        match status.map(|status| status.as_u16()) {
+            Some(200..300) => return Ok(HandedOver::TooLarge(not_sent(error))),
+            Some(503 | 504) if !resent && patience.wait(answer.as_ref()).await => resent = true,
+            // What the service's own code says about trying again is kept.
+            Some(500..) if error.kind != Kind::Unavailable => return Err(error),
+            _ => return Err(not_sent(error)),
+        }
+    }
+}
+
+fn note(answer: &Answer) -> String {
+    let id = answer.headers.get("request-id").and_then(|id| id.to_str().ok());
+    format!("accepted by Microsoft 365, request-id {}", id.unwrap_or("none"))
+}
+
+fn not_sent(cause: Error) -> Error {
+    let text = format!("{}; the message was not sent, the mailbox was searched", cause.text);
+    Error::new(Kind::Unavailable, text).with_source(cause)
+}
+
+fn unknown(cause: Error, reason: &str) -> Error {
+    let text = format!("{}; whether the message was sent is not known: {reason}", cause.text);
+    Error::new(Kind::OutcomeUnknown, text).with_source(cause)
+}
+
+async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
+    let mut finding = Finding::NotSent;
+    for delay in mailbox.client.timing.looks {
+        tokio::time::sleep(delay).await;
+        finding = match trace {
+            Trace::SentItems(Some(sought)) => look_in_sent_items(mailbox, sought).await,
+            Trace::SentItems(None) => {
+                return Finding::Unclear("it has no Message-ID to search for".to_owned());
+            }
+            Trace::Draft { graph_id, keeps_copy } => {
+                look_at_draft(mailbox, graph_id, keeps_copy).await
+            }
+        };
+        if finding == Finding::Sent {
+            break;
+        }
+    }
+    finding
+}
+
+/// One look: is there one more copy than the known ones?
+pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) -> Finding {
+    let message_id = sought.message_id;
+    let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
+    let path = format!(
+        "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId",
+        percent_encode(&filter)
+    );
+    let answer = match mailbox.call(Method::GET, &path, &Payload::None).await {
+        Ok(answer) => answer,
+        Err(error) => return Finding::Unclear(error.into_error().text),
+    };
+    let list = answer.json();
+    let Some(list) = list["value"].as_array().filter(|_| answer.status == StatusCode::OK) else {
+        return Finding::Unclear(mailbox.refusal("searching Sent Items", &answer).text);
+    };
+    let is_copy =
+        |item: &&serde_json::Value| item["internetMessageId"].as_str() == Some(message_id);
+    match list.iter().filter(is_copy).count() > sought.known_copies() {
+        true => Finding::Sent,
+        false => Finding::NotSent,
+    }
+}
+
+async fn look_at_draft(mailbox: &Mailbox, graph_id: &str, keeps_copy: bool) -> Finding {
+    let path = format!("/messages/{}?$select=id,isDraft", percent_encode(graph_id));
+    let answer = match mailbox.call(Method::GET, &path, &Payload::None).await {
+        Ok(answer) => answer,
+        Err(error) => return Finding::Unclear(error.into_error().text),
+    };
+    match (answer.status, answer.json()["isDraft"].as_bool()) {
+        (StatusCode::OK, Some(true)) => Finding::NotSent,
+        (StatusCode::OK, Some(false)) => Finding::Sent,
+        (StatusCode::NOT_FOUND, _) if !keeps_copy => Finding::Sent,
+        _ => Finding::Unclear(mailbox.refusal("looking at the draft", &answer).text),
+    }
+}
