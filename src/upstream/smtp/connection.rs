@@ -171,6 +171,11 @@ impl Connection {
         Ok(reply)
     }
 
+    /// The service is out of step: this connection is never used again.
+    pub fn distrust(&mut self) {
+        self.settled = false;
+    }
+
     /// True when the next command's reply will be its own.
     pub fn is_usable(&self) -> bool {
         self.settled && self.dialogue.input.is_empty()

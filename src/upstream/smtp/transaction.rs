@@ -360,7 +360,10 @@ fn conclude(
             connection.messages += 1;
             Err(refusal::of_reply(service, "the message", &reply))
         }
-        Ok(reply) => Err(unknown(service, format!("answered the message with {reply}"))),
+        Ok(reply) => {
+            connection.distrust();
+            Err(unknown(service, format!("answered the message with {reply}")))
+        }
         Err(Interrupted::Refused(reply)) => {
             Err(refusal::of_reply(service, "the start of the message", &reply))
         }
