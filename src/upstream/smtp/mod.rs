@@ -3,7 +3,7 @@
 //! Danger: a message sent twice or not at all, because a connection died at the wrong moment. Rule:
 //! a transaction moves to another connection only while nothing of it has been answered; after the
 //! last octet of the message nothing is ever repeated, the outcome is told as unknown. Client
-//! sessions and upstream connections are separate things: see [`pool`].
+//! sessions and upstream connections are separate things: see `pool`.
 
 mod auth;
 mod connection;

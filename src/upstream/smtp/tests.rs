@@ -62,10 +62,7 @@ async fn send_bytes(
 }
 
 async fn begin_failure(submission: &SmtpSubmission) -> mail::Error {
-    match submission.begin(Some("jane"), from()).await {
-        Ok(_) => panic!("the connection was opened"),
-        Err(error) => error,
-    }
+    submission.begin(Some("jane"), from()).await.err().expect("refused")
 }
 
 #[tokio::test]
@@ -256,7 +253,8 @@ async fn refusals_that_a_new_token_cannot_mend_are_not_repeated() {
         ("535 5.7.139 SmtpClientAuthentication is disabled", Kind::SignInNeeded),
         ("454 4.7.0 Too many login attempts", Kind::Throttled { retry_after: None }),
     ] {
-        let transcript = format!("{}\nC~ AUTH XOAUTH2\nS: {answer}\nHOLD", auth_hello("XOAUTH2"));
+        let transcript =
+            format!("{}\nC~ AUTH XOAUTH2\nS: {answer}\nC: QUIT", auth_hello("XOAUTH2"));
         let scripted = Scripted::start(&[&transcript]).await;
         let (source, login) = tokens(Tokens::default());
         let error = begin_failure(&submission(&scripted, Security::Plain, login)).await;
@@ -275,8 +273,10 @@ async fn passwords_go_by_plain_or_by_login() {
             "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: amFuZQ==\nS: 334 UGFzc3dvcmQ6\nC: aHVudGVyMg==",
         ),
     ] {
-        for (answer, accepted) in [("235 ok", true), ("535 5.7.8 no", false)] {
-            let transcript = format!("{}\n{dialogue}\nS: {answer}\nHOLD", auth_hello(mechanisms));
+        for (answer, end, accepted) in
+            [("235 ok", "HOLD", true), ("535 5.7.8 no", "C: QUIT", false)]
+        {
+            let transcript = format!("{}\n{dialogue}\nS: {answer}\n{end}", auth_hello(mechanisms));
             let scripted = Scripted::start(&[&transcript]).await;
             let login =
                 Login::Basic { login: Template::new("{login}"), password: "hunter2".into() };
@@ -297,7 +297,7 @@ async fn passwords_go_by_plain_or_by_login() {
 
 #[tokio::test]
 async fn a_missing_mechanism_is_named() {
-    let scripted = Scripted::start(&[&format!("{HELLO}\nHOLD")]).await;
+    let scripted = Scripted::start(&[&format!("{HELLO}\nC: QUIT")]).await;
     let login = tokens(Tokens::default()).1;
     let error = begin_failure(&submission(&scripted, Security::Plain, login)).await;
     assert!(error.text.contains("no login at all"), "{}", error.text);
@@ -424,7 +424,7 @@ async fn a_reset_in_the_middle_sends_nothing_and_is_temporary() {
     let transcript = format!("{HELLO}\n{START}\nC: DATA\nS: 354 go\nN: 1000");
     let scripted = Scripted::start(&[&transcript]).await;
     let submission = submission(&scripted, Security::Plain, Login::None);
-    let message = [b"Subject: x\r\n\r\n".to_vec(), vec![b'x'; 64 << 20]].concat();
+    let message = [b"Subject: x\r\n\r\n".to_vec(), vec![b'x'; 16 << 20]].concat();
     let error = send_bytes(&submission, from(), message).await.expect_err("broken");
     assert_eq!(error.kind, Kind::Unavailable, "{}", error.text);
     assert_eq!(submission.sender.pool.unused(), 0);
@@ -439,7 +439,7 @@ async fn what_the_service_does_not_take_is_refused_before_it_is_sent() {
     for (from, kind, code) in [(large, Kind::TooLarge, 552), (utf8, Kind::Unsupported, 550)] {
         let scripted = Scripted::start(&[&format!("{hello}HOLD")]).await;
         let submission = submission(&scripted, Security::Plain, Login::None);
-        let Err(error) = submission.begin(None, from).await else { panic!("begun") };
+        let error = submission.begin(None, from).await.err().expect("refused");
         assert_eq!((error.kind, error.reply.expect("reply").code), (kind, code));
         drop(submission);
         scripted.finish().await;
