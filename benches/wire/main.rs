@@ -28,7 +28,10 @@ async fn run(arguments: &[String]) {
     // `cargo bench` passes `--bench`; any other word picks the cases whose name contains it.
     let only = arguments.iter().find(|word| !word.starts_with("--")).cloned().unwrap_or_default();
     let bench = Bench::start().await;
-    println!("{:<34} {:>12} {:>12} {:>12} {:>8} {:>8}", "", "direct", "relay", "authbridge", "/relay", "goal");
+    println!(
+        "{:<34} {:>12} {:>12} {:>12} {:>8} {:>8}",
+        "", "direct", "relay", "authbridge", "/relay", "goal"
+    );
     cases::sending(&bench, &only).await;
     cases::downloading(&bench, &only).await;
     cases::logging_in(&bench, &only).await;

@@ -35,8 +35,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
         let certificates = folder.path().join("certs");
-        let (upstream, addresses) =
-            spawn(Command::new(&own).arg("upstream").arg(&certificates), 4);
+        let (upstream, addresses) = spawn(Command::new(&own).arg("upstream").arg(&certificates), 4);
         let ca = certificates.join("cert.pem");
         let mut relay = Command::new(&own);
         relay.arg("relay").arg(&ca).args(addresses[..3].iter().map(ToString::to_string));
@@ -61,8 +60,7 @@ impl Bench {
 
     /// Resident memory of authbridge, in KiB (proc(5), VmRSS).
     pub fn resident_kib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.authbridge)).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.authbridge)).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -89,7 +87,9 @@ fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<
         key.display()
     );
     let receiving = |name: &str, port: u16| {
-        format!("[{name}]\nServer = \"localhost:{port}\"\nUseSSL = true\nTlsMode = \"Implicit\"\n{google}")
+        format!(
+            "[{name}]\nServer = \"localhost:{port}\"\nUseSSL = true\nTlsMode = \"Implicit\"\n{google}"
+        )
     };
     let configuration = format!(
         "Proxy.StateDirectory = '{state}'\n\

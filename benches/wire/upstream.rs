@@ -102,7 +102,8 @@ async fn imap<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<(
             wire.write(bodies.get(index - 1)?).await?;
         }
         if command.starts_with("SELECT") {
-            wire.answer(b"* 3 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UIDNEXT 4] ok\r\n").await?;
+            wire.answer(b"* 3 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UIDNEXT 4] ok\r\n")
+                .await?;
         }
         wire.answer(format!("{tag} OK [{capability}] done\r\n").as_bytes()).await?;
         if command.starts_with("LOGOUT") {
@@ -164,7 +165,11 @@ async fn token<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<
 }
 
 /// The bare relay: plain in, TLS out, `copy_bidirectional`, nothing else.
-pub async fn copy(stream: TcpStream, upstream: SocketAddr, tls: authbridge::tls::ClientTls) -> Option<()> {
+pub async fn copy(
+    stream: TcpStream,
+    upstream: SocketAddr,
+    tls: authbridge::tls::ClientTls,
+) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let far = TcpStream::connect(upstream).await.ok()?;
     far.set_nodelay(true).ok()?;

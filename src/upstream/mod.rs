@@ -6,8 +6,18 @@
 pub mod connect;
 pub mod graph;
 pub mod imap;
+pub mod login;
+pub mod mapi;
 pub mod pop3;
+#[cfg(test)]
+#[allow(clippy::panic, reason = "a difference from the transcript fails the test")]
+mod scripted;
 pub mod smtp;
 mod token_failure;
 
+pub use imap::ImapUpstream;
+pub use login::Login;
+pub use mapi::MapiUpstream;
+pub use pop3::Pop3Upstream;
+pub use smtp::SmtpSubmission;
 pub(crate) use token_failure::token_failure;

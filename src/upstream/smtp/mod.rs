@@ -1,1 +1,181 @@
-//! SMTP services.
+//! SMTP services: a sending role's messages go out as SMTP transactions.
+//!
+//! Danger: a message sent twice or not at all, because a connection died at the wrong moment. Rule:
+//! a transaction moves to another connection only while nothing of it has been answered; after the
+//! last octet of the message nothing is ever repeated, the outcome is told as unknown. Client
+//! sessions and upstream connections are separate things: see `pool`.
+
+mod auth;
+mod connection;
+mod delivery;
+mod pool;
+mod refusal;
+mod transaction;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use self::connection::Connection;
+pub use self::connection::Timeouts;
+use self::pool::Pool;
+use self::transaction::SmtpTransaction;
+use super::connect::Service;
+use super::login::{Credentials, Login, SignIn};
+use crate::config::MailServer;
+use crate::mail::{self, Features, ReversePath, Submission, Transaction};
+use crate::tls::ClientTls;
+
+/// A sending role that is an SMTP service.
+pub struct SmtpSubmission {
+    sender: Arc<Sender>,
+}
+
+impl SmtpSubmission {
+    /// The service of role `role`. `host_name` is what EHLO calls us.
+    pub fn new(
+        role: &str,
+        server: &MailServer,
+        messages_per_session: u32,
+        login: Login,
+        tls: ClientTls,
+        host_name: &str,
+    ) -> Self {
+        let sender = Sender {
+            service: Service::new(role, server, tls),
+            login,
+            name: ehlo_name(host_name),
+            pool: Pool::new(messages_per_session),
+            timeouts: Timeouts::default(),
+            max_size: AtomicU64::new(0),
+            dsn: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+        };
+        Self { sender: Arc::new(sender) }
+    }
+
+    /// Connects and logs in with a connection of its own, then ends it: for `check`.
+    pub async fn try_login(&self, login: Option<&str>) -> Result<(), mail::Error> {
+        let lease = self.sender.fresh(login).await?;
+        lease.connection.quit().await;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn adjust(&mut self, change: impl FnOnce(&mut Sender)) {
+        change(Arc::get_mut(&mut self.sender).expect("not shared yet"));
+    }
+}
+
+impl Submission for SmtpSubmission {
+    fn features(&self) -> Features {
+        let max_size = self.sender.max_size.load(Ordering::Relaxed);
+        Features {
+            max_size: Some(max_size).filter(|size| *size > 0),
+            dsn: self.sender.dsn.load(Ordering::Relaxed),
+        }
+    }
+
+    fn begin<'a>(
+        &'a self,
+        login: Option<&'a str>,
+        from: ReversePath,
+    ) -> BoxFuture<'a, Result<Box<dyn Transaction>, mail::Error>> {
+        let sender = Arc::clone(&self.sender);
+        async move {
+            let transaction = SmtpTransaction::begin(sender, login, from).await?;
+            Ok(Box::new(transaction) as Box<dyn Transaction>)
+        }
+        .boxed()
+    }
+}
+
+/// What all transactions of a role share.
+struct Sender {
+    service: Service,
+    login: Login,
+    name: String,
+    pool: Pool,
+    timeouts: Timeouts,
+    /// From the last EHLO; 0: no limit known.
+    max_size: AtomicU64,
+    /// From the last EHLO.
+    dsn: AtomicBool,
+    /// The warning about an unencrypted password has been given.
+    warned: AtomicBool,
+}
+
+/// A connection for one transaction.
+struct Lease {
+    connection: Connection,
+    /// Whose connection it is.
+    key: String,
+    /// True when it was open before: the service may have closed it unnoticed.
+    kept: bool,
+}
+
+impl Sender {
+    /// A kept connection, or a fresh one.
+    async fn lease(&self, client: Option<&str>) -> Result<Lease, mail::Error> {
+        let credentials = self.login.credentials(&self.service.role, client).await?;
+        let key = credentials.key().to_owned();
+        match self.pool.take(&key) {
+            Some(connection) => Ok(Lease { connection, key, kept: true }),
+            None => self.open(client, credentials).await,
+        }
+    }
+
+    /// A fresh connection.
+    async fn fresh(&self, client: Option<&str>) -> Result<Lease, mail::Error> {
+        let credentials = self.login.credentials(&self.service.role, client).await?;
+        self.open(client, credentials).await
+    }
+
+    /// Logs in; a refused token is replaced once, on a new connection.
+    async fn open(
+        &self,
+        client: Option<&str>,
+        credentials: Credentials<'_>,
+    ) -> Result<Lease, mail::Error> {
+        let key = credentials.key().to_owned();
+        let connection = match self.attempt(&credentials).await {
+            Err(refused) if refused.newer_may_help() => {
+                let newer = self.login.newer(&self.service.role, client, credentials).await?;
+                self.attempt(&newer).await
+            }
+            outcome => outcome,
+        };
+        let connection = connection.map_err(SignIn::into_error)?;
+        Ok(Lease { connection, key, kept: false })
+    }
+
+    async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Connection, SignIn> {
+        let mut connection = Connection::open(&self.service, &self.name, self.timeouts).await?;
+        credentials.check_privacy(&self.service, &connection.dialogue, &self.warned)?;
+        if let Err(refused) = auth::log_in(&mut connection, &self.service, credentials).await {
+            connection.quit_behind();
+            return Err(refused);
+        }
+        let offered = &connection.extensions;
+        self.max_size.store(offered.max_size.unwrap_or(0), Ordering::Relaxed);
+        self.dsn.store(offered.dsn, Ordering::Relaxed);
+        tracing::debug!(role = self.service.role, host = %self.service.host, "SMTP connection open");
+        Ok(connection)
+    }
+}
+
+/// A domain for EHLO, or an address literal (RFC 5321 section 4.1.3): services refuse other text.
+fn ehlo_name(host_name: &str) -> String {
+    let is_domain = !host_name.is_empty()
+        && host_name.len() <= 255
+        && host_name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    match is_domain {
+        true => host_name.to_owned(),
+        false => "[127.0.0.1]".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Handing the message over: BDAT in one piece where CHUNKING is offered, else DATA.
+//!
+//! Danger: after the last octet has gone out and before the answer has come, nobody knows whether
+//! the message was sent; a step earlier it certainly was not. Rule: [`Interrupted`] keeps the two
+//! apart. The service acts only on a complete message: DATA ends at CRLF.CRLF, `BDAT n LAST` at
+//! octet n, so whatever stops us earlier sends nothing, and the connection is dropped.
+
+use bytes::{Bytes, BytesMut};
+
+use super::connection::Connection;
+use crate::mail::Message;
+use crate::protocol::smtp::data::DotStuffer;
+use crate::protocol::smtp::reply::Reply;
+use crate::upstream::connect::{Failure, within};
+
+/// Octets that are collected before they are written: one system call and a few TLS records.
+const BLOCK: usize = 64 << 10;
+
+/// Why there is no answer to the message.
+pub(super) enum Interrupted {
+    /// The service refused to take it.
+    Refused(Reply),
+    /// The connection failed before the last octet: not sent.
+    Before(Failure),
+    /// Our own copy cannot be read: not sent.
+    Content(std::io::Error),
+    /// The connection failed after the last octet: perhaps sent.
+    After(Failure),
+}
+
+impl From<Failure> for Interrupted {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
+    }
+}
+
+/// Sends the message and waits for the answer.
+pub(super) async fn hand_over(
+    connection: &mut Connection,
+    message: &Message,
+) -> Result<Reply, Interrupted> {
+    let sent = match connection.extensions.chunking {
+        true => send_by_bdat(connection, message).await,
+        false => send_by_data(connection, message).await,
+    };
+    match sent {
+        Ok(()) => {
+            let limit = connection.timeouts.data_end;
+            connection.last_reply(limit).await.map_err(Interrupted::After)
+        }
+        Err(Interrupted::Before(failure)) => Err(last_words(connection, failure).await),
+        Err(other) => Err(other),
+    }
+}
+
+/// A service that closes while we write has often said why.
+async fn last_words(connection: &mut Connection, failure: Failure) -> Interrupted {
+    if !matches!(failure, Failure::Broken(_) | Failure::Closed) {
+        return Interrupted::Before(failure);
+    }
+    match connection.reply(connection.timeouts.farewell).await {
+        Ok(reply) if reply.code >= 400 => Interrupted::Refused(reply),
+        _ => Interrupted::Before(failure),
+    }
+}
+
+/// RFC 3030 section 2: no dots, no end mark, no round trip before the content.
+async fn send_by_bdat(connection: &mut Connection, message: &Message) -> Result<(), Interrupted> {
+    let command = format!("BDAT {} LAST\r\n", message.size());
+    let mut blocks = Blocks::new(connection);
+    blocks.pending.extend_from_slice(command.as_bytes());
+    let mut reader = message.reader();
+    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+        blocks.push(piece).await?;
+    }
+    Ok(blocks.flush().await?)
+}
+
+/// RFC 5321 section 4.1.1.4.
+async fn send_by_data(connection: &mut Connection, message: &Message) -> Result<(), Interrupted> {
+    let limit = connection.timeouts.data_start;
+    let reply = connection.command("DATA", limit).await?;
+    if reply.code != 354 {
+        return Err(Interrupted::Refused(reply));
+    }
+    let mut blocks = Blocks::new(connection);
+    let mut stuffer = DotStuffer::new();
+    let mut reader = message.reader();
+    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+        stuffer.feed(&piece, &mut blocks.pending);
+        if blocks.pending.len() >= BLOCK {
+            blocks.flush().await?;
+        }
+    }
+    stuffer.finish(&mut blocks.pending);
+    Ok(blocks.flush().await?)
+}
+
+/// Writes few large blocks instead of many small ones.
+struct Blocks<'a> {
+    connection: &'a mut Connection,
+    pending: BytesMut,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(connection: &'a mut Connection) -> Self {
+        Self { connection, pending: BytesMut::new() }
+    }
+
+    /// Small pieces are collected, large ones written as they are.
+    async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
+        if self.pending.len() + piece.len() <= BLOCK {
+            self.pending.extend_from_slice(&piece);
+            return Ok(());
+        }
+        self.flush().await?;
+        let limit = self.connection.timeouts.block;
+        for block in piece.chunks(BLOCK) {
+            within(limit, self.connection.dialogue.send(block)).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.connection.send(&self.pending).await?;
+        self.pending.clear();
+        Ok(())
+    }
+}
