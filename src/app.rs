@@ -2,7 +2,7 @@
 //!
 //! Danger: a half-started proxy takes mail that it can't deliver; a hasty stop cuts a message in
 //! two. Rule: everything that can fail at start fails before the first listener accepts, and a stop
-//! waits for what is in flight, up to [`GRACE`].
+//! waits for what is in flight, up to a grace period.
 
 mod roles;
 
@@ -28,6 +28,10 @@ const MESSAGE_MEMORY: usize = 128 << 20;
 /// How long a stop waits for messages in flight and for clients to end their sessions. Service
 /// managers kill after 90 s (systemd) or less.
 const GRACE: Duration = Duration::from_secs(25);
+
+/// The name in greetings and in EHLO upstream. Clients are local, and services know us by our
+/// login: the machine's real name helps nobody and says much.
+const HOST_NAME: &str = "localhost";
 
 /// Why the proxy can't start.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +77,7 @@ impl App {
             limits: config.limits.clone(),
             tls: server_tls(config)?,
             messages: MemoryBudget::new(MESSAGE_MEMORY),
-            host_name: host_name(),
+            host_name: HOST_NAME.to_owned(),
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
@@ -93,17 +97,16 @@ impl App {
     /// Serves until `stop` is done, then lets sessions finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let stopping = self.context.stopping.clone();
-        let (_keep, contexts) = watch::channel(Arc::new(self.context));
-        let serving = self.listeners.serve(contexts, stopping.clone(), GRACE);
-        tokio::pin!(serving);
-        tokio::select! {
-            () = stop => {}
-            () = &mut serving => return,
-        }
-        tracing::info!("stopping: sessions may finish for {} s", GRACE.as_secs());
+        // The sender stays: without it the accept loops would take no further connection.
+        let (_contexts, contexts) = watch::channel(Arc::new(self.context));
+        let sessions = self.listeners.serve(contexts, stopping.clone());
+        stop.await;
+        tracing::info!("stopping: {} sessions may finish within {GRACE:?}", sessions.count());
         stopping.cancel();
-        serving.await;
-        tracing::info!("stopped");
+        match sessions.finish(GRACE).await {
+            0 => tracing::info!("stopped"),
+            cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
+        }
     }
 }
 
@@ -112,11 +115,6 @@ fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {
         Some(files) => ServerTls::from_files(&files.certificate, files.key.as_deref()),
         None => ServerTls::self_signed(&config.state_directory.join("certs")),
     }
-}
-
-/// The name in greetings. Clients are local: the machine's real name helps nobody and says much.
-fn host_name() -> String {
-    "localhost".to_owned()
 }
 
 /// Settings that are read and checked but whose work comes with a later version.

@@ -1,9 +1,9 @@
 //! Logs: text for people, JSON for machines.
 //!
-//! Danger: a library that logs a token at debug puts it where users paste logs from. yup-oauth2
-//! does (assertion and access token), and nobody can vouch for every release of every other one.
-//! Rule: whatever level is configured, code outside this crate is capped: yup-oauth2 at warn, the
-//! rest at info. Our own code has no secret it could print ([`crate::secret`]).
+//! Danger: a library that logs a token or a header at debug puts it where users paste logs from, and
+//! nobody can vouch for every release of every crate. Rule: whatever level is configured, code
+//! outside this crate is capped at info. Our own code has no secret it could print
+//! ([`crate::secret`]).
 
 use std::fs::OpenOptions;
 use std::io;
@@ -77,17 +77,11 @@ where
 
 /// False for what another crate says in more detail than it may.
 fn is_safe_to_log(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    let most = match target {
-        _ if belongs_to(target, "authbridge") => Level::TRACE,
-        _ if belongs_to(target, "yup_oauth2") => Level::WARN,
-        _ => Level::INFO,
-    };
-    *metadata.level() <= most
-}
-
-fn belongs_to(target: &str, krate: &str) -> bool {
-    target.strip_prefix(krate).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    let own = metadata
+        .target()
+        .strip_prefix("authbridge")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    own || *metadata.level() <= Level::INFO
 }
 
 #[cfg(test)]
@@ -125,12 +119,12 @@ mod tests {
 
     #[test]
     fn other_crates_are_capped_whatever_users_set() {
-        for level in ["trace", "yup_oauth2=trace", "info,yup_oauth2::types=trace,reqwest=trace"] {
+        for level in ["trace", "oauth2=trace", "info,oauth2::client=trace,reqwest=trace"] {
             let text = logged(level, LogFormat::Text, || {
-                tracing::debug!(target: "yup_oauth2::types", "token ya29");
-                tracing::info!(target: "yup_oauth2", "token ya29");
+                tracing::debug!(target: "oauth2::client", "token ya29");
+                tracing::trace!(target: "authbridge_else", "token ya29");
                 tracing::debug!(target: "reqwest::connect", "header ya29");
-                tracing::warn!(target: "yup_oauth2", "no harm");
+                tracing::warn!(target: "oauth2::client", "no harm");
                 tracing::debug!(target: "authbridge::oauth", "ours");
             });
             assert!(!text.contains("ya29"), "{level}: {text}");

@@ -8,7 +8,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("protocol", &["protocol", "secret"]),
     ("mail", &["mail", "secret"]),
     ("config", &["config", "secret"]),
-    ("frontend", &["frontend", "mail", "protocol", "config", "tls", "secret", "telemetry"]),
+    (
+        "frontend",
+        &["frontend", "mail", "protocol", "config", "tls", "secret", "telemetry", "platform"],
+    ),
     (
         "upstream",
         &["upstream", "mail", "protocol", "oauth", "config", "tls", "secret", "telemetry"],

@@ -77,7 +77,13 @@ fn spawn(command: &mut Command, count: usize) -> (Child, Vec<SocketAddr>) {
 fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<SocketAddr>) {
     let key = folder.join("service-account.json");
     let token_url = format!("https://localhost:{}/token", upstream[3].port());
-    std::fs::write(&key, crate::upstream::service_account_key(&token_url)).unwrap();
+    let service_account = serde_json::json!({
+        "type": "service_account",
+        "client_email": "bench@example.iam.gserviceaccount.com",
+        "private_key": authbridge::sandbox::keys::GOOGLE_KEY_PEM,
+        "token_uri": token_url,
+    });
+    std::fs::write(&key, service_account.to_string()).unwrap();
     let google = format!(
         "AuthType = \"GoogleOAuth2\"\n\
          GoogleOAuth2.CertificatePath = '{}'\n\
@@ -125,7 +131,7 @@ fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<
         let line = line.unwrap();
         let mut words = line.split_whitespace();
         if matches!(words.next(), Some("SMTP" | "IMAP" | "POP3")) {
-            addresses.extend(words.next().and_then(|address| address.parse().ok()));
+            addresses.extend(words.next().and_then(|address| address.parse::<SocketAddr>().ok()));
         }
         if addresses.len() == 3 {
             return (child, addresses);

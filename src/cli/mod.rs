@@ -5,8 +5,11 @@
 //! or [`Failure::Usage`] (2); what failed goes to stderr in plain sentences, results to stdout.
 
 mod check;
+#[cfg(feature = "sandbox")]
+mod demo;
 mod import;
 mod passwd;
+mod run;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -37,7 +40,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    // `run` and `demo` have their places here, in this order.
+    Run(run::Args),
+    #[cfg(feature = "sandbox")]
+    Demo(demo::Args),
     Check(check::Args),
     Import(import::Args),
     Passwd(passwd::Args),
@@ -121,6 +126,9 @@ impl From<Diagnostics> for Failure {
 /// with exit code 2.
 pub fn run() -> Result<(), Failure> {
     match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        #[cfg(feature = "sandbox")]
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Passwd(args) => passwd::run(&args),

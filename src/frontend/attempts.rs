@@ -63,7 +63,7 @@ impl Attempts {
     pub async fn log_in(&mut self, credentials: &Credentials) -> Result<LoggedIn, Refusal> {
         let from = self.peer.address.ip();
         let name = &credentials.login;
-        let login = match self.context.logins.check(from, name, &credentials.password).await {
+        let login = match self.context.logins.verify(from, name, &credentials.password).await {
             Verdict::Granted(login) => login,
             Verdict::Refused => {
                 tracing::warn!(login = ?name, "wrong login or password, or locked out");

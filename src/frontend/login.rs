@@ -78,16 +78,9 @@ impl Logins {
         self.clients().problems.clone()
     }
 
-    /// The client, or `None`: wrong password, unknown login or locked out, all after the same time.
-    pub async fn verify(&self, from: IpAddr, login: &str, password: &Secret) -> Option<Login> {
-        match self.check(from, login, password).await {
-            Verdict::Granted(login) => Some(login),
-            Verdict::Refused | Verdict::Busy => None,
-        }
-    }
-
-    /// As [`Logins::verify`], but tells an overload from a refusal.
-    pub async fn check(&self, from: IpAddr, login: &str, password: &Secret) -> Verdict {
+    /// Whether `login` may come in. A wrong password, an unknown login and a lock-out get the same
+    /// verdict after the same time.
+    pub async fn verify(&self, from: IpAddr, login: &str, password: &Secret) -> Verdict {
         let key = login.to_lowercase();
         let source = Source::new(from, self.passwords.fingerprint(&key));
         if self.lockout.is_locked(&source, Instant::now()) {

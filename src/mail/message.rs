@@ -2,7 +2,7 @@
 //!
 //! Danger: hundreds of clients with large messages fill the memory; a second copy of each doubles
 //! it. Rule: the pieces that come from the socket are kept as they are, once; when all messages
-//! together exceed the [`MemoryBudget`], or one alone [`MAX_IN_MEMORY`], the content goes to an
+//! together exceed the [`MemoryBudget`], or one alone 32 MiB, the content goes to an
 //! anonymous temporary file. Header edits make a new header block and share the content.
 
 use std::fs::File;

@@ -61,8 +61,8 @@ impl HttpClient {
     }
 
     /// A request to `url`, through the proxy unless it goes to this machine.
-    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        match is_loopback(&url) {
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        match Url::parse(url).is_ok_and(|url| is_loopback(&url)) {
             true => self.direct.request(method, url),
             false => self.proxied.request(method, url),
         }
@@ -72,7 +72,7 @@ impl HttpClient {
     pub(super) async fn post_form(&self, url: Url, form: Vec<u8>) -> Result<Answer, Error> {
         let host = host_and_port(&url);
         let request = self
-            .request(Method::POST, url)
+            .request(Method::POST, url.as_str())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .body(form);

@@ -4,7 +4,7 @@
 //! is made only when a client logs in fails in front of the user. Rule: upstreams ask a
 //! [`TokenSource`]; one token per role and mailbox lives in memory, is refreshed ahead of its
 //! expiry by one request at a time, and a failure is remembered for as long as it backs off.
-//! [`microsoft`] and [`google`] build the sources; [`HttpClient`] is shared with Graph.
+//! [`microsoft`] and [`fn@google`] build the sources; [`HttpClient`] is shared with Graph.
 
 mod answer;
 mod assertion;
@@ -35,11 +35,6 @@ pub use tokens::{Grant, Tokens};
 
 use crate::config::{GoogleAccount, Microsoft365, MicrosoftApp};
 use crate::secret::Secret;
-
-/// Log directives that hold whatever level is configured: `yup_oauth2` would write assertion and
-/// access token at debug, the HTTP stack headers and frames at trace.
-pub const LOG_CAPS: &[&str] =
-    &["yup_oauth2=warn", "oauth2=info", "reqwest=info", "hyper=info", "hyper_util=info", "h2=info"];
 
 /// The source of tokens for a Microsoft 365 mailbox. `resource` is what the token is for:
 /// `account.cloud.graph()` or `account.cloud.exchange()`.
@@ -190,15 +185,6 @@ pub enum Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn log_caps_are_filters_and_cap_the_crate_that_logs_tokens() {
-        for directive in LOG_CAPS {
-            let parsed = directive.parse::<tracing_subscriber::filter::Directive>();
-            assert!(parsed.is_ok(), "{directive}");
-        }
-        assert!(LOG_CAPS.contains(&"yup_oauth2=warn"));
-    }
 
     #[test]
     fn an_error_prints_its_text_and_a_token_prints_no_secret() {

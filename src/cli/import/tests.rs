@@ -1,3 +1,5 @@
+//! `authbridge import` on real and broken web.config files.
+
 #![allow(clippy::panic)]
 
 use super::*;

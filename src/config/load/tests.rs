@@ -1,3 +1,5 @@
+//! Loading from every source, and every mistake at once.
+
 #![allow(clippy::panic)]
 
 use std::collections::BTreeSet;

@@ -25,7 +25,10 @@ fn plain(password: &str) -> ClientPassword {
 }
 
 async fn name(logins: &Logins, from: IpAddr, login: &str, password: &str) -> Option<String> {
-    logins.verify(from, login, &Secret::new(password)).await.map(|login| login.name)
+    match logins.verify(from, login, &Secret::new(password)).await {
+        Verdict::Granted(login) => Some(login.name),
+        Verdict::Refused | Verdict::Busy => None,
+    }
 }
 
 #[tokio::test(start_paused = true)]

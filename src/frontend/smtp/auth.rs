@@ -7,6 +7,7 @@
 use super::connection::{End, wipe};
 use super::session::{Session, line_fault};
 use super::state::{Sender, Stage, State};
+use crate::frontend::login::Verdict;
 use crate::protocol::sasl::{
     Credentials, LOGIN_PASSWORD_CHALLENGE, LOGIN_USERNAME_CHALLENGE, decode_line, decode_plain,
 };
@@ -60,14 +61,22 @@ impl Session {
         credentials: Option<Credentials>,
     ) -> Result<State, End> {
         let from = self.peer.address.ip().to_canonical();
-        let login = match &credentials {
+        let verdict = match &credentials {
             Some(given) => self.context.logins.verify(from, &given.login, &given.password).await,
-            None => None,
+            None => Verdict::Refused,
         };
-        if let Some(login) = login {
-            tracing::info!(client_login = login.name, role = login.sending, "logged in");
-            self.reply(&Answer::new(235, "2.7.0", "Authentication successful"));
-            return Ok(Sender::from(login).ready());
+        match verdict {
+            Verdict::Granted(login) => {
+                tracing::info!(client_login = login.name, role = login.sending, "logged in");
+                self.reply(&Answer::new(235, "2.7.0", "Authentication successful"));
+                return Ok(Sender::from(login).ready());
+            }
+            Verdict::Busy => {
+                tracing::warn!("too many logins are being checked at the same time");
+                self.reply(&Answer::new(454, "4.7.0", "Too many logins at once; try again later"));
+                return Ok(state);
+            }
+            Verdict::Refused => {}
         }
         tracing::warn!(failures = self.failed_logins + 1, "login refused");
         self.reply(&Answer::new(535, "5.7.8", "Authentication credentials invalid"));

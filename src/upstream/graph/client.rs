@@ -20,7 +20,7 @@ use super::body::Mime;
 use super::failure;
 use crate::config::role::{Microsoft365, MicrosoftApp};
 use crate::mail::{Error, Kind};
-use crate::oauth::{AccessToken, TokenSource};
+use crate::oauth::{AccessToken, HttpClient, TokenSource};
 use crate::upstream::token_failure;
 
 /// Requests of one mailbox at a time (Graph page `concepts/throttling-limits`: Outlook, 4).
@@ -63,7 +63,7 @@ impl Default for Timing {
 pub(super) struct Client {
     pub role: String,
     pub timing: Timing,
-    http: reqwest::Client,
+    http: HttpClient,
     root: String,
     delegated: bool,
     tokens: Arc<dyn TokenSource>,
@@ -75,7 +75,7 @@ impl Client {
         role: &str,
         account: &Microsoft365,
         tokens: Arc<dyn TokenSource>,
-        http: reqwest::Client,
+        http: HttpClient,
     ) -> Self {
         Self {
             role: role.to_owned(),
@@ -224,7 +224,7 @@ impl Mailbox {
         let mut request = self
             .client
             .http
-            .request(method, format!("{}{path}", self.root))
+            .request(method, &format!("{}{path}", self.root))
             .header(AUTHORIZATION, bearer(token).ok_or_else(|| self.unusable_token())?)
             .header("Prefer", "IdType=\"ImmutableId\"")
             .header("client-request-id", uuid::Uuid::new_v4().to_string())

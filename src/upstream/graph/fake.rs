@@ -17,11 +17,13 @@ use serde_json::{Value, json};
 
 use super::GraphSubmission;
 use super::client::Timing;
+use crate::config::UpstreamNet;
 use crate::config::role::{
     Cloud, LargeMessages, Microsoft365, MicrosoftApp, MicrosoftCredential, Template,
 };
-use crate::oauth::{self, AccessToken, TokenSource};
+use crate::oauth::{self, AccessToken, HttpClient, TokenSource};
 use crate::secret::Secret;
+use crate::tls::ClientTls;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -370,10 +372,16 @@ pub fn account(url: &str, delegated: bool) -> Microsoft365 {
     }
 }
 
+/// The client that the program uses.
+pub fn http_client() -> HttpClient {
+    crate::tls::install_provider();
+    let tls = ClientTls::new(None).expect("system roots");
+    HttpClient::new(&tls, &UpstreamNet::default()).expect("no proxy configured")
+}
+
 /// A submission with short waits.
 pub fn submission(url: &str, save: bool, large: LargeMessages, tokens: Tokens) -> GraphSubmission {
-    crate::tls::install_provider();
-    let http = reqwest::Client::builder().no_proxy().build().expect("client");
+    let http = http_client();
     let tokens = Arc::new(tokens);
     let account = account(url, false);
     let mut one = GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http);

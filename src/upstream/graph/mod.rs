@@ -33,7 +33,7 @@ use crate::mail::{
     Delivered, Error, Features, Kind, Message, Opened, Protocol, Recipient, ReversePath, SmtpReply,
     Submission, Transaction, Upstream,
 };
-use crate::oauth::TokenSource;
+use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
@@ -59,7 +59,7 @@ impl GraphSubmission {
         save_to_sent_items: bool,
         large_messages: LargeMessages,
         tokens: Arc<dyn TokenSource>,
-        http: reqwest::Client,
+        http: HttpClient,
     ) -> Self {
         Self {
             client: Arc::new(Client::new(role, account, tokens, http)),

@@ -100,8 +100,7 @@ async fn the_envelope_decides_who_receives() {
 #[tokio::test]
 async fn a_signed_in_user_sends_as_me() {
     let fake = Fake::start().await;
-    crate::tls::install_provider();
-    let http = reqwest::Client::builder().no_proxy().build().expect("client");
+    let http = fake::http_client();
     let account = account(&fake.url, true);
     let tokens = Arc::new(Tokens::default());
     let large = LargeMessages::Upload;

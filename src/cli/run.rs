@@ -1,0 +1,80 @@
+//! `authbridge run`: serves until it is told to stop.
+//!
+//! Danger: an administrator who can't see what was understood finds out from lost mail. Rule: a
+//! table of listeners and roles is printed before the first client is served, and what is
+//! configured but not in effect is said, not left to be noticed.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use super::{ConfigFiles, Failure};
+use crate::app::App;
+use crate::config::{Config, Loaded};
+use crate::frontend::listener::Bound;
+use crate::{platform, telemetry};
+
+/// Serve until SIGINT or SIGTERM (Ctrl-C on Windows)
+///
+/// Checks the configuration, prints the listeners and what each role does, and serves. Asked to
+/// stop, it finishes messages in flight first. Logs go to stderr, or to Proxy.Log.File.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigFiles,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let loaded = args.config.load()?;
+    // Dropped last: it writes what the log still holds.
+    let _log = telemetry::start(&loaded.config.log).map_err(|e| Failure::Usage(e.into()))?;
+    let runtime = tokio::runtime::Runtime::new().context("the runtime can't start")?;
+    runtime.block_on(serve(&loaded))
+}
+
+async fn serve(loaded: &Loaded) -> Result<(), Failure> {
+    let app = App::start(&loaded.config).map_err(|error| Failure::Failed(error.into()))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    for note in app.notes() {
+        tracing::warn!("{note}");
+    }
+    print(&table(&loaded.config, app.bound()));
+    let stop = async {
+        if let Err(error) = platform::stop_requested().await {
+            tracing::error!(%error, "signals can't be received; stopping");
+        }
+    };
+    app.serve(stop).await;
+    Ok(())
+}
+
+/// The caller's end of a pipe may be gone; that is no reason not to serve.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+fn table(config: &Config, bound: &[Bound]) -> String {
+    let mut text = format!("authbridge {}\n\nlisteners\n", env!("CARGO_PKG_VERSION"));
+    for Bound { protocol, tls, address } in bound {
+        let (suffix, security) = match tls {
+            true => ("S", "TLS"),
+            false => ("", "plain, TLS on request"),
+        };
+        let name = format!("{protocol}{suffix}");
+        let _ = writeln!(text, "  {name:<6} {address:<24} {security}");
+    }
+    text.push_str("\nroles\n");
+    for role in &config.sending {
+        let _ = writeln!(text, "  {role}");
+    }
+    for role in &config.receiving {
+        let _ = writeln!(text, "  {role}");
+    }
+    text.push_str("\nready\n");
+    text
+}
