@@ -1,5 +1,14 @@
 //! All integration tests, in one binary: it links once.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod clients;
 mod dependencies;
+mod dovecot;
+mod graph;
+mod harness;
 mod layout;
+mod outsider;
+mod postfix;
+mod reading;
+mod running;
+mod sending;

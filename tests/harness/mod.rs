@@ -3,6 +3,8 @@
 //! Every proxy has its own folder, its own state and ports picked by the system, so tests run side
 //! by side. Its log goes to a file that a failing test shows.
 
+pub mod cloud;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;

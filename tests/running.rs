@@ -1,0 +1,71 @@
+//! The program as a process: what it prints, how it starts, how it stops.
+
+use crate::harness::cloud::Cloud;
+use crate::harness::{Proxy, command, have, python, run};
+
+const SEND: &str = r"
+import smtplib, sys
+smtp = smtplib.SMTP('127.0.0.1', int(sys.argv[1]), timeout=30)
+smtp.login('app', 'local-password')
+smtp.sendmail(sys.argv[2], sys.argv[3], 'From: %s\r\nTo: %s\r\nSubject: hi\r\n\r\nhello\r\n' % (sys.argv[2], sys.argv[3]))
+smtp.quit()
+";
+
+#[test]
+fn it_prints_listeners_and_roles_and_stops_cleanly() {
+    let cloud = Cloud::start();
+    let configuration =
+        cloud.base() + &cloud.graph("Mail.Sending") + &cloud.gmail_imap("Mail.Receiving");
+    let proxy = Proxy::start_in(cloud.folder(), &configuration);
+    let printed = proxy.printed();
+    for expected in ["SMTP ", "SMTPS", "IMAPS", "Mail.Sending: ", "Mail.Receiving: "] {
+        assert!(printed.contains(expected), "{expected} in:\n{printed}");
+    }
+    assert!(!printed.contains(&cloud.app.secret), "{printed}");
+    if have("python3") {
+        let to = crate::harness::cloud::ANNA;
+        python(SEND, &[&proxy.port("SMTP"), crate::harness::cloud::OFFICE, to]);
+        assert_eq!(cloud.sandbox.inbox(to).len(), 1);
+    }
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+#[test]
+fn a_wrong_configuration_is_exit_code_2_and_names_key_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.toml");
+    std::fs::write(&file, "Mail.Sending.ServerType = 'Smtp'\nMail.Sending.Smtp.Sever = 'x'\n")
+        .unwrap();
+    let output = run(command().args(["run", "--config"]).arg(&file), b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("proxy.toml:2: Mail.Sending.Smtp.Sever"), "{stderr}");
+    assert!(stderr.contains("Mail.Sending.Smtp.Server"), "{stderr}");
+}
+
+#[test]
+fn a_taken_port_is_exit_code_1_and_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proxy.toml");
+    let text = format!(
+        "Proxy.StateDirectory = 'state'\nProxy.Listen.Smtp = '{address}'\nProxy.Listen.Imap = ''\n\
+         Proxy.Listen.Pop3 = ''\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = run(command().args(["run", "--config"]).arg(&file), b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&address.to_string()), "{stderr}");
+}
+
+#[test]
+fn the_demo_goes_round() {
+    let output = run(command().args(["demo", "--once"]), b"");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    for expected in ["Microsoft 365: read back by IMAP", "Gmail: read back by POP3", "the same"] {
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+}
