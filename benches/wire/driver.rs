@@ -103,8 +103,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 /// One of the three ways to the upstream.
 #[derive(Clone)]
 pub struct Way {
-    /// Column of the table.
-    pub name: &'static str,
     pub smtp: SocketAddr,
     pub imap: SocketAddr,
     pub pop3: SocketAddr,

@@ -41,8 +41,7 @@ impl Bench {
         relay.arg("relay").arg(&ca).args(addresses[..3].iter().map(ToString::to_string));
         let (relay, relayed) = spawn(&mut relay, 3);
         let (proxy, proxied) = authbridge(folder.path(), &ca, &addresses);
-        let way = |name, at: &[SocketAddr], tls, password| Way {
-            name,
+        let way = |at: &[SocketAddr], tls, password| Way {
             smtp: at[0],
             imap: at[1],
             pop3: at[2],
@@ -50,9 +49,9 @@ impl Bench {
             password,
         };
         let ways = vec![
-            way("direct", &addresses, Some(ClientTls::new(Some(&ca)).unwrap()), false),
-            way("relay", &relayed, None, false),
-            way("authbridge", &proxied, None, true),
+            way(&addresses, Some(ClientTls::new(Some(&ca)).unwrap()), false),
+            way(&relayed, None, false),
+            way(&proxied, None, true),
         ];
         let authbridge = proxy.id();
         Self { ways, authbridge, children: vec![proxy, relay, upstream], _folder: folder }
@@ -126,18 +125,14 @@ fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut addresses = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        let mut words = line.split_whitespace();
-        if matches!(words.next(), Some("SMTP" | "IMAP" | "POP3")) {
-            addresses.extend(words.next().and_then(|address| address.parse::<SocketAddr>().ok()));
-        }
-        if addresses.len() == 3 {
-            return (child, addresses);
-        }
-    }
-    panic!("authbridge printed no addresses");
+    let addresses: Vec<SocketAddr> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
+        .take_while(|line| line != "ready")
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .collect();
+    assert_eq!(addresses.len(), 3, "authbridge printed other listeners than SMTP, IMAP, POP3");
+    (child, addresses)
 }
 
 /// The relay process: one listener for each address given.

@@ -4,12 +4,27 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use authbridge::tls::ServerTls;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::driver::{IMAP_SIZES, Wire, message};
+
+/// Answers to FETCH 1, 2, 3, less the tagged line.
+static FETCHED: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+    IMAP_SIZES.map(|size| {
+        let body = message(size);
+        let start = format!("* 1 FETCH (BODY[] {{{}}}\r\n", body.len());
+        [start.as_bytes(), &body, b")\r\n"].concat()
+    })
+});
+
+/// Answers to RETR 1, 2, 3.
+static RETRIEVED: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+    IMAP_SIZES.map(|size| [b"+OK\r\n", message(size).as_slice(), b".\r\n"].concat())
+});
 
 /// Prints the four addresses, one a line, and serves until it is killed.
 pub async fn serve(folder: &str) {
@@ -84,22 +99,12 @@ async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<(
 async fn imap<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<()> {
     let capability = "CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2 IDLE";
     wire.write(format!("* OK [{capability}] bench\r\n").as_bytes()).await?;
-    let bodies: Vec<Vec<u8>> = IMAP_SIZES
-        .iter()
-        .map(|size| {
-            let body = message(*size);
-            let mut answer = format!("* 1 FETCH (BODY[] {{{}}}\r\n", body.len()).into_bytes();
-            answer.extend_from_slice(&body);
-            answer.extend_from_slice(b")\r\n");
-            answer
-        })
-        .collect();
     loop {
         let line = wire.line().await?;
         let (tag, command) = line.split_once(' ')?;
         if let Some(index) = command.strip_prefix("FETCH ") {
             let index: usize = index.split(' ').next()?.parse().ok()?;
-            wire.write(bodies.get(index - 1)?).await?;
+            wire.write(FETCHED.get(index - 1)?).await?;
         }
         if command.starts_with("SELECT") {
             wire.answer(b"* 3 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [UIDNEXT 4] ok\r\n")
@@ -114,17 +119,13 @@ async fn imap<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<(
 
 async fn pop3<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Option<()> {
     wire.write(b"+OK bench\r\n").await?;
-    let bodies: Vec<Vec<u8>> = IMAP_SIZES
-        .iter()
-        .map(|size| [b"+OK\r\n", message(*size).as_slice(), b".\r\n"].concat())
-        .collect();
     loop {
         let line = wire.line().await?;
         let mut words = line.split(' ');
         match words.next()? {
             "RETR" => {
                 let index: usize = words.next()?.parse().ok()?;
-                wire.write(bodies.get(index - 1)?).await?;
+                wire.write(RETRIEVED.get(index - 1)?).await?;
             }
             "CAPA" => wire.write(b"+OK\r\nSASL XOAUTH2\r\nUIDL\r\n.\r\n").await?,
             "AUTH" if words.nth(1).is_none() => {
