@@ -4,6 +4,7 @@
 //! two. Rule: everything that can fail at start fails before the first listener accepts, and a stop
 //! waits for what is in flight, up to a grace period.
 
+mod notes;
 mod roles;
 
 use std::future::Future;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, SpoolMode};
+use crate::config::Config;
 use crate::frontend::Context;
 use crate::frontend::listener::{Bound, ListenError, Listeners};
 use crate::frontend::login::Logins;
@@ -81,7 +82,7 @@ impl App {
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
-        Ok(Self { listeners, context, notes: notes(config) })
+        Ok(Self { listeners, context, notes: notes::of(config) })
     }
 
     /// What is bound, with the ports that were picked.
@@ -115,23 +116,4 @@ fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {
         Some(files) => ServerTls::from_files(&files.certificate, files.key.as_deref()),
         None => ServerTls::self_signed(&config.state_directory.join("certs")),
     }
-}
-
-/// Settings that are read and checked but whose work comes with a later version.
-fn notes(config: &Config) -> Vec<String> {
-    let mut notes = Vec::new();
-    if config.spool.mode != SpoolMode::Off {
-        let mode = match config.spool.mode {
-            SpoolMode::Always => "always",
-            SpoolMode::Fallback | SpoolMode::Off => "fallback",
-        };
-        notes.push(format!(
-            "Proxy.Spool.Mode = {mode} acts as off in this version: a client gets the upstream's \
-             own answer, and nothing is queued"
-        ));
-    }
-    notes.extend(config.pickups.iter().map(|pickup| {
-        format!("Proxy.Pickup.{}: this version watches no folders; nothing is sent", pickup.name)
-    }));
-    notes
 }
