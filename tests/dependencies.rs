@@ -50,7 +50,7 @@ fn every_licence_is_on_the_list_and_no_banned_crate_is_in() {
         let metadata = metadata(target);
         let packages = metadata["packages"].as_array().unwrap();
         assert!(packages.len() > 100, "metadata is incomplete");
-        for package in packages {
+        for package in packages.iter().filter(|package| !package["source"].is_null()) {
             let name = package["name"].as_str().unwrap();
             let licence = package["license"].as_str().unwrap_or("none");
             assert!(satisfied(licence, &allowed), "{name}: licence {licence}");

@@ -33,7 +33,7 @@ pub fn config_directory() -> PathBuf {
 
 /// Writes a new file that only its owner may read; fails when it exists.
 ///
-/// On Windows the folder's access list decides, see `docs/SECURITY.md`.
+/// On Windows the folder's access list decides who reads it.
 pub fn write_private_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
     native::write_private_file(path, content)
 }
