@@ -92,7 +92,8 @@ while not first.line().startswith(b"i OK"):
     pass
 
 # ENABLE, CONDSTORE, QRESYNC (RFC 7162).
-assert b"QRESYNC" in first.ask(b"ENABLE CONDSTORE QRESYNC")[0]
+enabled = first.ask(b"ENABLE CONDSTORE QRESYNC")
+assert any(line.startswith(b"* ENABLED") and b"QRESYNC" in line for line in enabled), enabled
 first.ask(b"CLOSE")
 selected = first.ask(b"SELECT INBOX")
 validity, modseq = number(rb"UIDVALIDITY", selected), number(rb"HIGHESTMODSEQ", selected)
