@@ -187,7 +187,7 @@ fn a_server_that_dies_ends_its_sessions_and_no_others() {
     let mut loading = scene.imap("imap-password-starttls");
     loading.send("s SELECT INBOX\r\nf FETCH 1 BODY.PEEK[]\r\n");
     loading.exact(1000);
-    scene.dovecot.stop();
+    scene.dovecot.die();
     assert!(idle.is_closed() && pop3.is_closed() && loading.is_closed());
     let mut talk = Talk::to(scene.proxy.address("IMAP"));
     talk.line();

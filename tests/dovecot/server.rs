@@ -61,9 +61,9 @@ impl Dovecot {
         panic!("dovecot does not start:\n{}", log_of(folder.path()));
     }
 
-    /// Stops it, cutting off its sessions.
-    pub fn stop(&mut self) {
-        terminate(&mut self.child);
+    /// Lets it die, its sessions with it.
+    pub fn die(&mut self) {
+        kill(&mut self.child);
     }
 
     /// Starts it again where it was.
@@ -82,7 +82,7 @@ impl Drop for Dovecot {
         if std::thread::panicking() {
             eprintln!("--- log of dovecot ---\n{}", self.log());
         }
-        terminate(&mut self.child);
+        kill(&mut self.child);
     }
 }
 
@@ -135,7 +135,7 @@ fn launch(folder: &Path, ports: Ports) -> Option<Child> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    terminate(&mut child);
+    kill(&mut child);
     None
 }
 
@@ -148,21 +148,31 @@ fn greets(port: u16) -> bool {
     })
 }
 
-/// Its children end with the master when that is asked politely.
-fn terminate(child: &mut Child) {
-    if child.try_wait().is_ok_and(|status| status.is_some()) {
+/// Kills the master and what it has started. Asked politely, mail processes take up to half a minute
+/// to notice. The master is stopped first, so that it starts nothing meanwhile.
+fn kill(master: &mut Child) {
+    if master.try_wait().is_ok_and(|status| status.is_some()) {
         return;
     }
-    signal(child.id(), "TERM");
-    let begin = Instant::now();
-    while begin.elapsed() < STARTING {
-        if child.try_wait().is_ok_and(|status| status.is_some()) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    signal(master.id(), "STOP");
+    for child in children_of(master.id()) {
+        // It may have ended by itself just now.
+        let _ = Command::new("kill").args(["-KILL", &child]).stderr(Stdio::null()).status();
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    let _ = master.kill();
+    let _ = master.wait();
+}
+
+/// The processes whose parent is `parent` (proc(5)).
+fn children_of(parent: u32) -> Vec<String> {
+    let line = format!("PPid:\t{parent}");
+    let is_child = |process: &String| {
+        std::fs::read_to_string(format!("/proc/{process}/status"))
+            .is_ok_and(|status| status.lines().any(|known| known == line))
+    };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
 }
 
 fn log_of(folder: &Path) -> String {
@@ -250,7 +260,7 @@ fn write_configuration(folder: &Path, ports: Ports) {
          passdb {{\n driver = passwd-file\n mechanisms = plain login\n args = {here}/users\n}}\n\
          userdb {{\n driver = static\n args = uid={uid} gid={gid} home={here}/mail/%u\n}}\n\
          namespace inbox {{\n inbox = yes\n}}\n\
-         service anvil {{\n chroot =\n}}\n\
+         service anvil {{\n chroot =\n unix_listener anvil-auth-penalty {{\n mode = 0\n}}\n}}\n\
          service imap-login {{\n chroot =\n service_count = 0\n\
          inet_listener imap {{\n port = {}\n}}\ninet_listener imaps {{\n port = {}\n ssl = yes\n}}\n}}\n\
          service pop3-login {{\n chroot =\n service_count = 0\n\
