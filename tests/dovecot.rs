@@ -188,7 +188,9 @@ fn a_server_that_dies_ends_its_sessions_and_no_others() {
     loading.send("s SELECT INBOX\r\nf FETCH 1 BODY.PEEK[]\r\n");
     loading.exact(1000);
     scene.dovecot.die();
-    assert!(idle.is_closed() && pop3.is_closed() && loading.is_closed());
+    idle.assert_closed();
+    pop3.assert_closed();
+    loading.assert_closed();
     let mut talk = Talk::to(scene.proxy.address("IMAP"));
     talk.line();
     let answer = talk.ask("a LOGIN imap-token-implicit local-password");

@@ -3,11 +3,13 @@
 //! Danger: a test client that speaks as the program expects proves nothing. Rule: Python's imaplib
 //! and poplib do what they do, and [`talk::Talk`] sends the very bytes that a test is about.
 
+mod exchange;
 mod imap;
 mod limits;
 mod logins;
 mod pop3;
 mod stopping;
+mod strangers;
 pub mod talk;
 mod transfer;
 mod trouble;

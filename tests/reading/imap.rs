@@ -49,7 +49,7 @@ fn idle_hears_of_a_message_that_arrives() {
     assert!(talk.ask("DONE").starts_with("i OK"));
     talk.send("o LOGOUT\r\n");
     assert!(talk.until("o OK")[0].starts_with("* BYE"));
-    assert!(talk.is_closed());
+    talk.assert_closed();
 }
 
 /// The words of a capability list, from `* CAPABILITY …` or `[CAPABILITY …]`.

@@ -20,7 +20,7 @@ fn connections_beyond_a_limit_are_told_so_and_a_place_that_is_left_is_free() {
         for (protocol, words) in [("IMAP", FULL_IMAP), ("POP3", FULL_POP3)] {
             let mut third = scene.talk(protocol);
             assert_eq!(third.line(), words, "{limit}");
-            assert!(third.is_closed());
+            third.assert_closed();
         }
         scene.proxy.wait_for_log(&format!("refused: Proxy.Limits.{limit} is reached"));
         drop(first);
@@ -39,7 +39,8 @@ fn a_session_in_which_nothing_moves_is_ended() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(busy.ask("n NOOP").starts_with("n OK"), "each sign of life counts");
-    assert!(silent.is_closed() && relayed.is_closed());
+    silent.assert_closed();
+    relayed.assert_closed();
     assert!(begin.elapsed() >= Duration::from_secs(1));
     scene.proxy.wait_for_log("session ended: idle for too long");
 }

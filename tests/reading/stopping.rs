@@ -10,7 +10,8 @@ fn a_stop_ends_logins_at_once_and_waits_for_mailboxes_in_use() {
     let scene = Scene::new();
     let (mut imap, mut pop3) = (scene.imap(), scene.pop3());
     let (mut greeted, mut pop_greeted) = (scene.talk("IMAP"), scene.talk("POP3"));
-    (greeted.line(), pop_greeted.line());
+    greeted.line();
+    pop_greeted.line();
     signal(scene.proxy.id(), "TERM");
     assert_eq!(greeted.line(), "* BYE [UNAVAILABLE] shutting down; try again soon");
     assert_eq!(pop_greeted.line(), "-ERR [SYS/TEMP] shutting down; try again soon");
@@ -41,5 +42,5 @@ fn a_stop_cuts_off_a_silent_client_after_the_grace() {
     let Scene { proxy, cloud: _cloud } = scene;
     assert_eq!(proxy.stop(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(35), "{:?}", begin.elapsed());
-    assert!(idle.is_closed());
+    idle.assert_closed();
 }

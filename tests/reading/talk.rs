@@ -72,13 +72,29 @@ impl Talk {
         rest
     }
 
-    /// True once the other side has closed or reset the connection; what it still says is dropped.
-    pub fn is_closed(&mut self) -> bool {
+    /// As [`Talk::send`], to somebody who may close in the middle.
+    pub fn send_what_is_taken(&mut self, octets: &[u8]) {
+        let _ = self.stream.get_mut().write_all(octets);
+    }
+
+    /// As [`Talk::finish`], likewise.
+    pub fn finish_if_open(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Everything up to the end or a reset of the stream.
+    pub fn rest_or_reset(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        match self.stream.read_to_end(&mut rest) {
-            Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
+        rest
+    }
+
+    /// The other side closes or resets the connection; what it still says is dropped. If it does
+    /// not, reading fails the test.
+    pub fn assert_closed(&mut self) {
+        self.rest_or_reset();
     }
 
     /// Says that nothing more will be sent.

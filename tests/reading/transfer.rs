@@ -70,7 +70,7 @@ fn a_client_that_closes_its_half_still_gets_everything() {
     imap.finish();
     assert_same(&fetched(&mut imap), &raw);
     assert!(imap.line().starts_with("f OK"));
-    assert!(imap.is_closed());
+    imap.assert_closed();
 }
 
 #[test]

@@ -10,13 +10,13 @@ use crate::harness::cloud::Cloud;
 use crate::harness::{Proxy, wait_until};
 use crate::reading::talk::Talk;
 
-fn imap_login(address: std::net::SocketAddr, login: &str, password: &str) -> String {
+pub(super) fn imap_login(address: std::net::SocketAddr, login: &str, password: &str) -> String {
     let mut talk = Talk::to(address);
     talk.line();
     talk.ask(&format!("a LOGIN {login} {password}"))
 }
 
-fn pop3_login(address: std::net::SocketAddr, login: &str, password: &str) -> String {
+pub(super) fn pop3_login(address: std::net::SocketAddr, login: &str, password: &str) -> String {
     let mut talk = Talk::to(address);
     talk.line();
     talk.ask(&format!("USER {login}"));
@@ -31,7 +31,7 @@ fn both(scene: &Scene) -> [String; 2] {
 }
 
 /// The client hears this and no word of a password; the log has the reference beside `cause`.
-fn assert_told(proxy: &Proxy, answer: &str, start: &str, cause: &str) {
+pub(super) fn assert_told(proxy: &Proxy, answer: &str, start: &str, cause: &str) {
     assert!(answer.starts_with(start), "{answer}");
     assert!(!answer.to_lowercase().contains("password"), "{answer}");
     let reference = reference_in(answer);
