@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::cloud::ANNA;
-use crate::harness::{PASSWORD, have, run, succeed};
+use crate::harness::{LOGIN, PASSWORD, have, run, succeed};
 use crate::reading::{POP_LOGIN, Scene, certificate_of, large_message};
 
 /// Where a program finds its mail.
@@ -107,12 +107,12 @@ fn curl_reads_over_each_listener() {
         return;
     }
     let scene = Scene::new();
-    let raw = large_message(100_000);
+    let raw = large_message(2 << 20);
     scene.cloud.sandbox.put(ANNA, "INBOX", &raw).unwrap();
     let certificate = certificate_of(scene.proxy.folder.path());
     for (listener, path, login) in [
-        ("IMAP", "INBOX;UID=1", "app"),
-        ("IMAPS", "INBOX;UID=1", "app"),
+        ("IMAP", "INBOX;UID=1", LOGIN),
+        ("IMAPS", "INBOX;UID=1", LOGIN),
         ("POP3", "1", POP_LOGIN),
         ("POP3S", "1", POP_LOGIN),
     ] {
@@ -143,7 +143,10 @@ fn curl_tells_a_wrong_password_from_trouble() {
     let output = run(Command::new("curl").args(["-sS", "-u", "app:wrong", &url]), b"");
     // CURLE_LOGIN_DENIED.
     assert_eq!(output.status.code(), Some(67), "{output:?}");
-    let list = succeed(Command::new("curl").args(["-sS", "-u", "app:local-password", &url]), b"");
+    let list = succeed(
+        Command::new("curl").args(["-sS", "-u", &format!("{LOGIN}:{PASSWORD}"), &url]),
+        b"",
+    );
     assert!(list.contains("LIST"), "{list}");
 }
 
@@ -153,7 +156,7 @@ fn fetchmail_empties_the_mailbox_over_imap_and_pop3() {
         return;
     }
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    for (protocol, login) in [("imap", "app"), ("pop3", POP_LOGIN)] {
+    for (protocol, login) in [("imap", LOGIN), ("pop3", POP_LOGIN)] {
         for number in 1..=3 {
             let raw = format!("Subject: {protocol} {number}\r\n\r\n.dot\r\nlast {number}\r\n");
             scene.cloud.sandbox.put(ANNA, "INBOX", raw.as_bytes()).unwrap();
@@ -173,7 +176,7 @@ fn mbsync_keeps_maildir_and_mailbox_the_same() {
         return;
     }
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    let account = account(&scene, "imap", "app");
+    let account = account(&scene, "imap", LOGIN);
     for number in 1..=5 {
         let raw = format!("Subject: there {number}\r\n\r\nbody {number}\r\n");
         scene.cloud.sandbox.put(ANNA, "INBOX", raw.as_bytes()).unwrap();

@@ -49,7 +49,7 @@ impl Scene {
     pub fn imap(&self) -> Talk {
         let mut talk = self.talk("IMAP");
         talk.line();
-        talk.send("in LOGIN app local-password\r\n");
+        talk.send(&format!("in LOGIN {} {}\r\n", harness::LOGIN, harness::PASSWORD));
         let answer = talk.line();
         assert!(answer.starts_with("in OK "), "{answer}");
         talk
@@ -59,7 +59,7 @@ impl Scene {
     pub fn pop3(&self) -> Talk {
         let mut talk = self.talk("POP3");
         talk.line();
-        talk.send(&format!("USER {POP_LOGIN}\r\nPASS local-password\r\n"));
+        talk.send(&format!("USER {POP_LOGIN}\r\nPASS {}\r\n", harness::PASSWORD));
         talk.line();
         let answer = talk.line();
         assert!(answer.starts_with("+OK"), "{answer}");

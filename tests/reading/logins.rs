@@ -85,6 +85,13 @@ fn a_domain_of_logins_opens_each_its_own_google_mailbox() {
         assert!(answer.starts_with("a NO [AUTHENTICATIONFAILED]"), "{answer}");
     }
     assert_eq!(cloud.sandbox.counters().google_tokens, tokens);
+    // Who is struck out is out at once.
+    write_password_file(&proxy.folder.path().join("people"), &[ANNA]);
+    let mut talk = Talk::to(proxy.address("IMAP"));
+    talk.line();
+    let answer = talk.ask(&format!("a LOGIN \"{BERT}\" \"password of {BERT}\""));
+    assert!(answer.starts_with("a NO [AUTHENTICATIONFAILED]"), "{answer}");
+    assert_eq!(first_subject(&proxy, ANNA), format!("for {ANNA}"));
 }
 
 #[test]
@@ -113,6 +120,18 @@ fn a_domain_of_logins_opens_each_its_own_classic_mailbox() {
 }
 
 const PEOPLE: &str = "Proxy.Client.'*@workspace.example'.PasswordFile = 'people'\n";
+
+#[test]
+fn the_block_that_passwd_prints_lets_a_client_in() {
+    let block = succeed(command().args(["passwd", "Hash Ed"]), "p\u{e4}ss \"word\n".as_bytes());
+    let scene = Scene::with(&block);
+    let mut talk = scene.talk("IMAP");
+    talk.line();
+    assert!(talk.ask("a LOGIN \"hash ed\" wrong").starts_with("a NO [AUTHENTICATIONFAILED]"));
+    talk.send("b LOGIN \"hash ed\" {11+}\r\np\u{e4}ss \"word\r\n");
+    // Its receiving role is Mail.Receiving, as for every client that names none.
+    assert!(talk.line().starts_with("b OK"));
+}
 
 /// One line for each login; its password is `password of ` and the login.
 fn write_password_file(path: &std::path::Path, logins: &[&str]) {

@@ -92,24 +92,32 @@ fn binary_rubbish_and_a_tls_hello_on_a_plain_port_harm_nobody() {
 
 #[test]
 fn a_wrong_password_and_an_unknown_login_take_the_same_time() {
-    let scene = Scene::new();
-    let address = scene.proxy.address("IMAP");
+    let clients = (1..=ROUNDS).map(|n| format!("Proxy.Client.known{n}.Password = 'right'\n"));
+    let scene = Scene::with(&clients.collect::<String>());
+    // A busy machine may spoil a round; a difference spoils them all.
+    let rounds: Vec<_> = (1..=ROUNDS).map(|round| timed(&scene, round)).collect();
+    for times in &rounds {
+        assert!(times[0] > Duration::from_millis(5), "no password was hashed: {rounds:?}");
+    }
+    let is_even =
+        |times: &[Duration; 3]| times.iter().max() < times.iter().min().map(|t| *t * 2).as_ref();
+    assert!(rounds.iter().any(is_even), "{rounds:?}");
+}
+
+const ROUNDS: usize = 5;
+
+/// The quickest answers to a wrong password, to a login that is locked, and to unknown ones.
+fn timed(scene: &Scene, round: usize) -> [Duration; 3] {
     let quickest = |login: &dyn Fn(usize) -> String| {
         let time = |n| {
             let begin = Instant::now();
-            let answer = imap_login(address, &login(n), "wrong");
+            let answer = imap_login(scene.proxy.address("IMAP"), &login(n), "wrong");
             assert_eq!(answer, "a NO [AUTHENTICATIONFAILED] wrong login or password");
             begin.elapsed()
         };
         (0..5).map(time).min().unwrap()
     };
-    let wrong = quickest(&|_| "app".to_owned());
-    // Five failures have locked it, for a second at least.
-    let locked = quickest(&|_| "app".to_owned());
-    let unknown = quickest(&|n| format!("nobody{n}"));
-    assert!(wrong > Duration::from_millis(5), "{wrong:?}: no password was hashed");
-    for other in [locked, unknown] {
-        let (least, most) = (wrong.min(other), wrong.max(other));
-        assert!(least * 3 > most, "wrong {wrong:?}, locked {locked:?}, unknown {unknown:?}");
-    }
+    let known = |_| format!("known{round}");
+    // Five failures lock it, for a second at least.
+    [quickest(&known), quickest(&known), quickest(&|n| format!("nobody{round}{n}"))]
 }
