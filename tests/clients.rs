@@ -198,8 +198,8 @@ fn mbsync_keeps_maildir_and_mailbox_the_same() {
         let holds = |path: &&PathBuf| std::fs::read_to_string(path).unwrap().contains(words);
         files.iter().find(holds).unwrap()
     };
-    std::fs::remove_file(named("there 2")).unwrap();
-    let seen = named("there 3");
+    let (gone, seen) = (named("there 2"), named("there 3"));
+    std::fs::remove_file(gone).unwrap();
     let name = seen.file_name().unwrap().to_string_lossy();
     let name = name.split(":2,").next().unwrap();
     std::fs::rename(seen, folder.path().join(format!("inbox/cur/{name}:2,FS"))).unwrap();
