@@ -46,6 +46,7 @@ fn maildir_files(folder: &Path) -> Vec<PathBuf> {
         let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
         files.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| !hidden(path)));
     }
+    files.sort();
     files
 }
 
