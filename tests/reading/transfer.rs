@@ -74,6 +74,26 @@ fn a_client_that_closes_its_half_still_gets_everything() {
 }
 
 #[test]
+fn a_client_that_says_all_at_once_and_closes_its_half_is_served() {
+    let scene = Scene::new();
+    let raw = b"Subject: all\r\n\r\n.dot\r\n";
+    scene.cloud.sandbox.put(ANNA, "INBOX", raw).unwrap();
+    let mut imap = scene.talk("IMAP");
+    imap.send("a LOGIN app local-password\r\nb SELECT INBOX\r\nc FETCH 1 BODY.PEEK[]\r\n");
+    imap.finish();
+    assert_same(&fetched(&mut imap), raw);
+    assert!(imap.line().starts_with("c OK"));
+    imap.assert_closed();
+    let mut pop3 = scene.talk("POP3");
+    pop3.send("USER popper\r\nPASS local-password\r\nRETR 1\r\nDELE 1\r\n");
+    pop3.finish();
+    let answers = String::from_utf8(pop3.rest()).unwrap();
+    assert!(answers.contains("\r\n..dot\r\n.\r\n+OK marked"), "{answers}");
+    // Without QUIT nothing is deleted.
+    assert_eq!(scene.cloud.sandbox.inbox(ANNA).len(), 1);
+}
+
+#[test]
 fn clients_that_vanish_in_the_middle_leave_the_proxy_well() {
     let (scene, raw) = scene_with_large_message();
     for _ in 0..5 {
