@@ -99,8 +99,10 @@ fn a_wrong_password_and_an_unknown_login_take_the_same_time() {
     for times in &rounds {
         assert!(times[0] > Duration::from_millis(5), "no password was hashed: {rounds:?}");
     }
-    let is_even =
-        |times: &[Duration; 3]| times.iter().max() < times.iter().min().map(|t| *t * 2).as_ref();
+    // Who is locked out waits for what checks took on average, which a busy minute raises.
+    let is_even = |&[wrong, locked, unknown]: &[Duration; 3]| {
+        wrong.max(unknown) < wrong.min(unknown) * 2 && locked * 2 > wrong && locked < wrong * 8
+    };
     assert!(rounds.iter().any(is_even), "{rounds:?}");
 }
 
