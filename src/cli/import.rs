@@ -247,7 +247,9 @@ fn moved_path(text: &str, source: &Path) -> String {
         return text.to_owned();
     }
     let folder = source.parent().unwrap_or(Path::new(""));
-    let moved = folder.join(text);
+    // ASP.NET's `~/` is the application's folder; a path with `\` was written on Windows.
+    let inside = text.strip_prefix("~/").or_else(|| text.strip_prefix("~\\")).unwrap_or(text);
+    let moved = folder.join(inside.replace('\\', std::path::MAIN_SEPARATOR_STR));
     std::path::absolute(&moved).unwrap_or(moved).display().to_string()
 }
 
