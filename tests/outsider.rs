@@ -361,16 +361,20 @@ fn check_proves_an_outsiders_services_too() {
     assert_eq!(outsider.notes().iter().filter(|note| note["sender"].is_string()).count(), 0);
 }
 
+/// Also when that very certificate is in `CaPath`.
 #[test]
 fn a_certificate_for_another_name_is_refused_and_said() {
-    let Some(outsider) = Outsider::start(json!({"certificates": "other-name"})) else { return };
-    let begin = Instant::now();
-    for configuration in [outsider.graph(&secret()), outsider.google("smtp", "google.json")] {
-        let (code, stderr) = outsider.check(&configuration);
-        assert_eq!(code, Some(1), "{stderr}");
-        assert!(stderr.contains("certificate"), "{stderr}");
-        assert!(stderr.contains("localhost"), "{stderr}");
+    for certificates in ["other-name", "self-signed-other-name"] {
+        let options = json!({"certificates": certificates});
+        let Some(outsider) = Outsider::start(options) else { return };
+        let begin = Instant::now();
+        for configuration in [outsider.graph(&secret()), outsider.google("smtp", "google.json")] {
+            let (code, stderr) = outsider.check(&configuration);
+            assert_eq!(code, Some(1), "{stderr}");
+            assert!(stderr.contains("certificate"), "{stderr}");
+            assert!(stderr.contains("localhost"), "{stderr}");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        assert!(!outsider.folder.path().join("requests.jsonl").exists(), "nothing may be sent");
     }
-    assert!(begin.elapsed() < Duration::from_secs(20));
-    assert!(!outsider.folder.path().join("requests.jsonl").exists(), "nothing may be sent");
 }

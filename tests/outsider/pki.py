@@ -8,6 +8,7 @@ SUBJECT = {
     "rsa-ip": ("rsa", "IP:127.0.0.1", True, False),
     "other-name": ("ec", "DNS:mail.example.net", True, False),
     "self-signed": ("rsa", "DNS:localhost,IP:127.0.0.1", False, False),
+    "self-signed-other-name": ("ec", "DNS:mail.example.net", False, True),
     "self-signed-ca": ("rsa", "DNS:localhost,IP:127.0.0.1", False, True),
 }
 
