@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use anyhow::Context as _;
 
+use super::run::print;
 use super::{ConfigFiles, Failure};
 use crate::app::{self, Finding, Outcome};
 use crate::config::value::nearest;
@@ -36,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let loaded = args.config.load()?;
     let report = report(&loaded, args.role.as_deref())?;
-    print!("{report}");
+    print(&report);
     match args.offline {
         true => Ok(()),
         false => prove(&loaded.config, args.role.as_deref()),
@@ -53,7 +54,7 @@ fn prove(config: &Config, only: Option<&str>) -> Result<(), Failure> {
     // A lookup that hangs in the system must not keep the answer.
     runtime.shutdown_background();
     let (text, failures) = told(&findings);
-    print!("{text}");
+    print(&text);
     match failures.as_slice() {
         [] => Ok(()),
         _ => Err(Failure::Failed(anyhow::anyhow!(failures.join("\n")))),
