@@ -49,6 +49,7 @@ fn every_role_that_works_is_proved() {
         "Mail.Sending: works: there is an access token".to_owned(),
         "App.payroll.Mail.Sending: works: there is an access token".to_owned(),
         format!("Mail.Receiving: works: {} has let us in", cloud.at().imap),
+        "Mail.NewAction.EmailClient: works: the same mailbox as Mail.Receiving".to_owned(),
         format!("App.archive.Mail.Receiving: works: {} has let us in", cloud.at().pop3),
         format!("App.shop.Mail.Sending: works: {} has let us in", cloud.at().smtp),
     ] {
