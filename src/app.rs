@@ -5,6 +5,7 @@
 //! waits for what is in flight, up to a grace period.
 
 mod notes;
+mod probe;
 mod roles;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::probe::{Finding, Outcome, probe};
 use crate::config::Config;
 use crate::frontend::Context;
 use crate::frontend::listener::{Bound, ListenError, Listeners};

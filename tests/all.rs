@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod clients;
+mod commands;
 mod dependencies;
 mod dovecot;
 mod graph;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{Error, HOST_NAME};
 use crate::config::{
-    Config, MailServer, ReceivingKind, ReceivingRole, SendingKind, SendingRole, ServerAuth,
+    Config, MailServer, Microsoft365, ReceivingKind, ReceivingRole, SendingKind, SendingRole,
+    ServerAuth,
 };
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
@@ -16,14 +17,14 @@ use crate::upstream::graph::{GraphMailbox, GraphSubmission};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
 /// What every role is built with.
-struct Builder<'a> {
-    tls: &'a ClientTls,
+pub(super) struct Builder {
+    tls: ClientTls,
     http: HttpClient,
 }
 
 /// All roles that are on.
 pub(super) fn build(config: &Config, tls: &ClientTls) -> Result<Roles, Error> {
-    let builder = Builder { tls, http: HttpClient::new(tls, &config.upstream)? };
+    let builder = Builder::new(config, tls)?;
     let mut roles = Roles::default();
     for role in &config.sending {
         roles.add_sending(&role.name, builder.sending(role)?);
@@ -34,32 +35,52 @@ pub(super) fn build(config: &Config, tls: &ClientTls) -> Result<Roles, Error> {
     Ok(roles)
 }
 
-impl Builder<'_> {
+impl Builder {
+    /// The HTTP client and the trusted roots that all roles share.
+    pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
+        Ok(Self { tls: tls.clone(), http: HttpClient::new(tls, &config.upstream)? })
+    }
+
     fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
         Ok(match &role.kind {
-            SendingKind::Smtp { server, messages_per_session } => Arc::new(SmtpSubmission::new(
-                &role.name,
-                server,
-                *messages_per_session,
-                self.login(&role.name, server)?,
-                self.tls.clone(),
-                HOST_NAME,
-            )),
+            SendingKind::Smtp { server, messages_per_session } => {
+                Arc::new(self.smtp(&role.name, server, *messages_per_session)?)
+            }
             SendingKind::Microsoft365 { account, save_to_sent_items, large_messages } => {
-                let resource = account.cloud.graph();
                 Arc::new(GraphSubmission::new(
                     &role.name,
                     account,
                     *save_to_sent_items,
                     *large_messages,
-                    oauth::microsoft(account, resource, &self.http, &role.name)?,
+                    self.graph_tokens(&role.name, account)?,
                     self.http.clone(),
                 ))
             }
         })
     }
 
-    fn receiving(&self, role: &ReceivingRole) -> Result<Arc<dyn Upstream>, Error> {
+    /// A sending role that is an SMTP service.
+    pub(super) fn smtp(
+        &self,
+        role: &str,
+        server: &MailServer,
+        messages_per_session: u32,
+    ) -> Result<SmtpSubmission, Error> {
+        let (login, tls) = (self.login(role, server)?, self.tls.clone());
+        Ok(SmtpSubmission::new(role, server, messages_per_session, login, tls, HOST_NAME))
+    }
+
+    /// Tokens for Graph.
+    pub(super) fn graph_tokens(
+        &self,
+        role: &str,
+        account: &Microsoft365,
+    ) -> Result<Arc<dyn TokenSource>, Error> {
+        Ok(oauth::microsoft(account, account.cloud.graph(), &self.http, role)?)
+    }
+
+    /// A receiving role.
+    pub(super) fn receiving(&self, role: &ReceivingRole) -> Result<Arc<dyn Upstream>, Error> {
         let name = role.name.as_str();
         Ok(match &role.kind {
             ReceivingKind::Imap(server) => {
@@ -83,7 +104,11 @@ impl Builder<'_> {
         })
     }
 
-    fn tokens(&self, role: &str, auth: &ServerAuth) -> Result<Option<Arc<dyn TokenSource>>, Error> {
+    pub(super) fn tokens(
+        &self,
+        role: &str,
+        auth: &ServerAuth,
+    ) -> Result<Option<Arc<dyn TokenSource>>, Error> {
         Ok(match auth {
             ServerAuth::None | ServerAuth::Basic { .. } => None,
             ServerAuth::Google(account) => Some(oauth::google(account, &self.http, role)?),

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::run::print;
 use super::{ConfigFiles, Failure, passwd};
 use crate::config::load::read_file;
 use crate::config::schema::{self, RoleKind};
@@ -63,12 +64,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let text = render(&written, &args.source, &clients)?;
     platform::write_private_file(&args.output, text.as_bytes())
         .with_context(|| format!("{} can't be written", args.output.display()))?;
-    println!("{} has been written.", args.output.display());
+    print(&format!("{} has been written.\n", args.output.display()));
     let loaded = load(&args.output)?;
     for warning in &loaded.warnings {
-        println!("warning: {warning}");
+        print(&format!("warning: {warning}\n"));
     }
-    print!("\n{}", advice::advice(&loaded.config, &clients));
+    print(&format!("\n{}", advice::advice(&loaded.config, &clients)));
     Ok(())
 }
 
@@ -247,7 +248,9 @@ fn moved_path(text: &str, source: &Path) -> String {
         return text.to_owned();
     }
     let folder = source.parent().unwrap_or(Path::new(""));
-    let moved = folder.join(text);
+    // ASP.NET's `~/` is the application's folder; a path with `\` was written on Windows.
+    let inside = text.strip_prefix("~/").or_else(|| text.strip_prefix("~\\")).unwrap_or(text);
+    let moved = folder.join(inside.replace('\\', std::path::MAIN_SEPARATOR_STR));
     std::path::absolute(&moved).unwrap_or(moved).display().to_string()
 }
 

@@ -12,6 +12,7 @@ use argon2::password_hash::phc::PasswordHash;
 
 use super::Failure;
 use super::import::one_line;
+use super::run::print;
 use crate::secret::Secret;
 
 /// Ask for a client's password and print its lines for proxy.toml
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         true => ask()?,
         false => read_line(stdin.lock())?,
     };
-    print!("{}", block(&args.login, &password)?);
+    print(&block(&args.login, &password)?);
     Ok(())
 }
 

@@ -52,8 +52,8 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The caller's end of a pipe may be gone; that is no reason not to serve.
-fn print(text: &str) {
+/// Prints; the caller's end of a pipe may be gone, which is no reason to stop or to panic.
+pub(super) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

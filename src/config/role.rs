@@ -241,7 +241,7 @@ pub struct ReceivingRole {
 }
 
 /// What is behind a receiving role.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceivingKind {
     /// An IMAP service.
     Imap(MailServer),
@@ -271,7 +271,7 @@ pub enum Expunge {
 }
 
 /// An SMTP, IMAP or POP3 service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailServer {
     /// Host and port.
     pub host: Host,
@@ -323,7 +323,7 @@ pub enum Security {
 }
 
 /// How to log in to a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerAuth {
     /// Not at all (SMTP only).
     None,
@@ -341,7 +341,7 @@ pub enum ServerAuth {
 }
 
 /// A Google service account that impersonates a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoogleAccount {
     /// JSON or P12 key file.
     pub key_file: PathBuf,
@@ -356,7 +356,7 @@ pub struct GoogleAccount {
 }
 
 /// A mailbox in Microsoft 365 and the application that opens it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Microsoft365 {
     /// The application.
     pub app: MicrosoftApp,
@@ -383,7 +383,7 @@ impl Microsoft365 {
 }
 
 /// Whose rights are used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MicrosoftApp {
     /// The application's own.
     Confidential {
@@ -402,7 +402,7 @@ pub enum MicrosoftApp {
 }
 
 /// How a confidential application proves itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MicrosoftCredential {
     /// `Secret`.
     Secret(Secret),
