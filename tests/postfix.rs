@@ -119,6 +119,32 @@ fn an_unknown_recipient_is_550_and_the_others_get_it() {
 }
 
 #[test]
+fn without_extensions_it_is_spoken_to_as_in_1982() {
+    if !possible() {
+        return;
+    }
+    let all = "pipelining, size, etrn, 8bitmime, dsn, chunking, smtputf8, enhancedstatuscodes";
+    let more = format!("smtpd_discard_ehlo_keywords = {all}\n");
+    let (postfix, proxy) = started(Security::Plain, &more);
+    let (anna, bob, carol) = (address("anna"), address("bob"), address("carol"));
+    let message = letter("bob", ".\r\n..\r\n.dot\r\nZwölf €  \r\n\r\nFrom here\r\n.\r\n");
+    let mut client = Client::logged_in(&proxy);
+    client.expect(&format!("MAIL FROM:<{anna}> SIZE={} RET=FULL", message.len()), "250");
+    client.expect(&format!("RCPT TO:<{bob}> NOTIFY=NEVER"), "250");
+    client.expect(&format!("RCPT TO:<nobody@{DOMAIN}>"), "550");
+    client.expect(&format!("RCPT TO:<{carol}>"), "250");
+    assert!(client.data(&message).starts_with("250 2.0.0"));
+    let offered = client.expect("EHLO client.example", "250-");
+    assert!(!offered.contains("DSN"), "{offered}");
+    // The same connection again: RSET and MAIL one by one.
+    client.sends(&anna, &[&carol], &message);
+    assert_same(&as_sent(&postfix.mailbox("bob", 1)[0]), message.as_bytes());
+    for stored in postfix.mailbox("carol", 2) {
+        assert_same(&as_sent(&stored), message.as_bytes());
+    }
+}
+
+#[test]
 fn smuggled_line_ends_reach_it_as_text() {
     if !possible() {
         return;

@@ -202,3 +202,18 @@ fn the_null_sender_and_missing_fields_are_completed() {
     assert!(parsed.message_id().is_some() && parsed.date().is_some());
     assert_eq!(parsed.subject(), Some("report"));
 }
+
+#[test]
+fn addresses_in_utf8_are_delivered_and_shown_as_they_came() {
+    let (cloud, proxy) = office("");
+    let mut client = Client::logged_in(&proxy);
+    client.expect(&format!("MAIL FROM:<{OFFICE}> SMTPUTF8"), "250");
+    for to in ["jürgen@exämple.de", "hidden@exämple.de"] {
+        client.expect(&format!("RCPT TO:<{to}>"), "250");
+    }
+    let message = crate::sending::letter(OFFICE, "Jürgen <jürgen@exämple.de>");
+    let reply = client.data(&message);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(reached(&cloud), ["hidden@exämple.de", "jürgen@exämple.de"]);
+    crate::sending::assert_same(&cloud.sandbox.deliveries()[0].raw, message.as_bytes());
+}

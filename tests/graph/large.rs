@@ -237,3 +237,14 @@ fn the_envelope_holds_for_large_messages_too() {
     let header = String::from_utf8_lossy(&raw[..2000]).to_lowercase();
     assert!(!header.contains("\r\nbcc:") && !header.contains(EVE), "{header}");
 }
+
+#[test]
+fn a_large_text_without_attachments_is_refused_and_leaves_nothing() {
+    let (cloud, proxy) = office("");
+    let line = format!("{}\r\n", "text ".repeat(14));
+    let message = crate::sending::letter(OFFICE, BOB) + &line.repeat(60_000);
+    let reply = Client::logged_in(&proxy).mail(OFFICE, &[BOB], &message);
+    assert!(reply.starts_with("552 5.3.4"), "{reply}");
+    logged_under(&proxy, &reply);
+    assert_eq!((reached(&cloud).len(), sent(&cloud), drafts(&cloud)), (0, 0, 0));
+}

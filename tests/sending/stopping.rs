@@ -4,7 +4,7 @@ use authbridge::sandbox::What;
 
 use super::client::Client;
 use super::{BOB, assert_same, gmail, letter, only_delivery, smtp_fault};
-use crate::harness::cloud::ANNA;
+use crate::harness::cloud::{ANNA, OFFICE};
 use crate::harness::signal;
 
 #[test]
@@ -67,4 +67,22 @@ fn a_kept_upstream_connection_does_not_hold_up_the_end() {
     let begin = std::time::Instant::now();
     assert_eq!(proxy.stop(), Some(0));
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_message_that_the_service_is_working_on_is_answered_before_the_end() {
+    use authbridge::sandbox::{Fault, Place};
+    let (cloud, proxy) = super::started(|cloud| cloud.graph("Mail.Sending"));
+    let what = What::Latency(std::time::Duration::from_secs(2));
+    cloud.sandbox.fault(Fault { at: Place::GraphSendMail, what, times: 1 });
+    let mut client = Client::logged_in(&proxy);
+    client.envelope(OFFICE, &[BOB]);
+    client.expect("DATA", "354");
+    client.send(letter(OFFICE, BOB) + ".\r\n");
+    crate::harness::wait_until("the request", || cloud.sandbox.faults_left().is_empty());
+    signal(proxy.id(), "TERM");
+    proxy.wait_for_log("stopping");
+    client.expect_reply("250 2.0.0");
+    assert_eq!(proxy.stop(), Some(0));
+    assert_eq!(only_delivery(&cloud).recipient, BOB);
 }
