@@ -71,8 +71,39 @@ fn a_lost_answer_to_the_second_message_with_one_id_is_not_mistaken_for_the_first
     assert_eq!((reached(&cloud), sent(&cloud)), (vec![BOB.to_owned(), EVE.to_owned()], 2));
 }
 
+/// Each of these waits some ten seconds for a copy to turn up in Sent Items: side by side.
 #[test]
-fn when_sent_items_cannot_be_searched_the_outcome_is_unknown_and_the_retry_finds_it() {
+fn what_was_lost_is_searched_for_before_anything_is_sent_again() {
+    let table = [
+        (What::Status(503, Some(1)), true),
+        (What::Status(504, None), true),
+        (What::FalseSuccess, false),
+        (What::ResetWhileReading, false),
+    ];
+    std::thread::scope(|scope| {
+        for (what, heals) in table {
+            scope.spawn(move || what_was_not_sent_is_sent_or_told_as_temporary(&what, heals));
+        }
+        scope.spawn(when_sent_items_cannot_be_searched_the_retry_finds_it);
+        scope.spawn(a_reset_before_anything_was_done_is_safe_to_repeat);
+    });
+}
+
+fn what_was_not_sent_is_sent_or_told_as_temporary(what: &What, heals: bool) {
+    let (cloud, proxy, mut client, reply) = sent_into(what.clone(), 1);
+    let expected = if heals { "250 2.0.0" } else { "451 4." };
+    assert!(reply.starts_with(expected), "{what:?}: {reply}\n{}", proxy.log());
+    let copies = usize::from(heals);
+    assert_eq!((reached(&cloud).len(), sent(&cloud)), (copies, copies), "{what:?}");
+    if !heals {
+        logged_under(&proxy, &reply);
+        client.sends(OFFICE, &[BOB], letter(OFFICE, BOB));
+    }
+    assert_eq!((reached(&cloud).len(), sent(&cloud)), (1, 1), "{what:?}");
+    assert_eq!(drafts(&cloud), 0, "{what:?}");
+}
+
+fn when_sent_items_cannot_be_searched_the_retry_finds_it() {
     let (cloud, proxy) = office("");
     fault(&cloud, Place::GraphSendMail, What::ResetAfter, 1);
     fault(&cloud, Place::GraphRead, What::Status(403, None), 3);
@@ -87,35 +118,6 @@ fn when_sent_items_cannot_be_searched_the_outcome_is_unknown_and_the_retry_finds
     assert_eq!((reached(&cloud), sent(&cloud)), (vec![BOB.to_owned()], 1));
 }
 
-#[test]
-fn what_was_not_sent_is_searched_for_then_sent_or_told_as_temporary() {
-    // Each waits for a copy to turn up, some ten seconds: side by side.
-    let table = [
-        (What::Status(503, Some(1)), true),
-        (What::Status(504, None), true),
-        (What::FalseSuccess, false),
-        (What::ResetWhileReading, false),
-    ];
-    std::thread::scope(|scope| {
-        for (what, heals) in table {
-            scope.spawn(move || {
-                let (cloud, proxy, mut client, reply) = sent_into(what.clone(), 1);
-                let expected = if heals { "250 2.0.0" } else { "451 4." };
-                assert!(reply.starts_with(expected), "{what:?}: {reply}\n{}", proxy.log());
-                let copies = usize::from(heals);
-                assert_eq!((reached(&cloud).len(), sent(&cloud)), (copies, copies), "{what:?}");
-                if !heals {
-                    logged_under(&proxy, &reply);
-                    client.sends(OFFICE, &[BOB], letter(OFFICE, BOB));
-                }
-                assert_eq!((reached(&cloud).len(), sent(&cloud)), (1, 1), "{what:?}");
-                assert_eq!(drafts(&cloud), 0, "{what:?}");
-            });
-        }
-    });
-}
-
-#[test]
 fn a_reset_before_anything_was_done_is_safe_to_repeat() {
     let (cloud, proxy, mut client, reply) = sent_into(What::ResetBefore, 1);
     assert!(reply.starts_with("250") || reply.starts_with("451"), "{reply}");
