@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, have, signal, succeed, wait_until};
+use crate::harness::{PATIENCE, have, succeed, wait_until};
 
 /// The domain whose mailboxes exist here.
 pub const DOMAIN: &str = "postfix.example";
@@ -26,8 +26,8 @@ const MAILBOXES: [&str; 3] = ["anna", "bob", "carol"];
 const MAIL_USER: u32 = 65534;
 /// Ports may be taken between choosing and binding.
 const STARTS: usize = 5;
-/// How long it may take to end before it is killed.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// It ends by itself after this, should the test program be killed.
+const LIFE_SECS: &str = "600";
 
 /// Queue folders with the group that may enter them.
 const QUEUE: [(&str, u32, Owner); 14] = [
@@ -123,7 +123,7 @@ impl Postfix {
         let master = Command::new(daemon_directory().join("master"))
             .arg("-c")
             .arg(folder.path().join("etc"))
-            .arg("-s")
+            .args(["-s", "-e", LIFE_SECS])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -186,16 +186,9 @@ impl Drop for Postfix {
         if std::thread::panicking() {
             eprintln!("--- log of Postfix ---\n{}", self.log());
         }
-        let id = self.master.id();
-        if !matches!(self.master.try_wait(), Ok(Some(_))) {
-            signal(id, "TERM");
-        }
-        let begin = Instant::now();
-        while begin.elapsed() < FAREWELL && !matches!(self.master.try_wait(), Ok(Some(_))) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        // master made itself the leader of a group; what is left of it ends here.
-        let group = format!("-{id}");
+        // master made itself the leader of a group. Nothing in it holds anything worth a farewell,
+        // and what would outlive master is reached here too.
+        let group = format!("-{}", self.master.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.master.kill();
         let _ = self.master.wait();
