@@ -3,7 +3,7 @@
 //!
 //! Danger: a mail server that outlives its test, or that starts only where an administrator has
 //! prepared the ground. Rule: `master` runs in the foreground as our child, in a group of its own
-//! that [`Drop`] ends; nothing outside the temporary folder is read but programs, users and libraries;
+//! that [`Drop`] ends; outside the temporary folder it reads programs, users and libraries alone;
 //! no name is looked up, no syslog is needed, nothing is chrooted.
 
 use std::fmt::Write as _;
