@@ -7,8 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-
+use super::password_hash;
 use super::role::{Host, Network};
 
 /// Why a text is not a value of its type: continues a sentence that begins with the value.
@@ -410,11 +409,9 @@ pub fn sender(text: &str) -> Result<String, Wrong> {
 
 /// A password's Argon2 hash in PHC form.
 pub fn hash(text: &str) -> Result<String, Wrong> {
-    match PasswordHash::new(text) {
-        Ok(hash) if hash.algorithm.as_str().starts_with("argon2") && hash.hash.is_some() => {
-            Ok(text.to_owned())
-        }
-        _ => wrong("is not an Argon2 hash", "run \"authbridge passwd LOGIN\" and copy its line"),
+    match password_hash::cost(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(problem) => wrong(problem, "run \"authbridge passwd LOGIN\" and copy its line"),
     }
 }
 
