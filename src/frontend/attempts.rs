@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Context;
 use super::conversation::Parting;
-use super::login::{Login, Verdict};
+use super::login::{Login, Verdict, shown};
 use super::stream::Peer;
 use crate::mail::{Error, Kind, Opened, Protocol, Reference, Relay};
 use crate::protocol::sasl::Credentials;
@@ -66,7 +66,7 @@ impl Attempts {
         let login = match self.context.logins.verify(from, name, &credentials.password).await {
             Verdict::Granted(login) => login,
             Verdict::Refused => {
-                tracing::warn!(login = ?name, "wrong login or password, or locked out");
+                tracing::warn!(login = ?shown(name), "wrong login or password, or locked out");
                 return Err(Refusal::Wrong);
             }
             Verdict::Busy => {
@@ -109,7 +109,7 @@ impl Attempts {
     fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
         self.references += 1;
         let reference = self.peer.session.reference(self.references);
-        tracing::error!(%reference, ?login, role, kind = ?error.kind, "{}", error.chain());
+        tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
         Refusal::Failed(error.kind, reference)
     }
 }
