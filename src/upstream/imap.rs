@@ -73,7 +73,8 @@ impl ImapUpstream {
         if !known {
             credentials.check_privacy(service, &session.dialogue, &self.warned)?;
             session.learn_capabilities().await.map_err(&broken)?;
-            session.authenticate(service, credentials).await?;
+            let login = session.authenticate(service, credentials).await;
+            login.map_err(|refused| refused.without(credentials))?;
         }
         if session.capabilities.is_none() {
             session.learn_capabilities().await.map_err(&broken)?;
