@@ -27,7 +27,18 @@ pub enum Refusal {
     /// Wrong password, unknown login or locked out.
     Wrong,
     /// The password is right or unchecked; the mailbox can't be opened.
-    Failed(Kind, Reference),
+    Failed(Failure),
+}
+
+/// What a client is told of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which kind it is.
+    pub kind: Kind,
+    /// Said instead of the kind's general words.
+    pub hint: Option<&'static str>,
+    /// Leads to the log.
+    pub reference: Reference,
 }
 
 /// A client that is in.
@@ -110,6 +121,6 @@ impl Attempts {
         self.references += 1;
         let reference = self.peer.session.reference(self.references);
         tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
-        Refusal::Failed(error.kind, reference)
+        Refusal::Failed(Failure { kind: error.kind, hint: error.hint, reference })
     }
 }
