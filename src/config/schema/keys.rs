@@ -408,7 +408,8 @@ pub static KEYS: &[Key] = &[
         "CertificatePath",
         Kind::Path,
         "certs/server.pem",
-        "The listeners' certificate chain in PEM, or one PKCS#12 file with the key.",
+        "The listeners' certificate chain in PEM, the key's own first, or one PKCS#12 file with \
+         the key and an empty password.",
     )
     .default("a self-signed pair in `certs/` of the state folder"),
     define(
