@@ -104,9 +104,11 @@ impl Attempts {
             );
             return Err(Error::new(Kind::Unsupported, text));
         };
-        match timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol)).await {
-            Ok(opened) => opened.map(|Opened::Relay(relay)| relay),
-            Err(_) => {
+        let opening = timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol));
+        match self.context.stopping.run_until_cancelled(opening).await {
+            None => Err(Error::new(Kind::Unavailable, "the proxy is stopping")),
+            Some(Ok(opened)) => opened.map(|Opened::Relay(relay)| relay),
+            Some(Err(_)) => {
                 let text = format!(
                     "the service behind {} did not let us in within {} s",
                     login.receiving,
