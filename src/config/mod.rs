@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod dotnet;
 mod environment;
 pub mod load;
+pub mod password_hash;
 pub mod role;
 pub mod schema;
 mod summary;

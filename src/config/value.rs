@@ -7,8 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-
+use super::password_hash;
 use super::role::{Host, Network};
 
 /// Why a text is not a value of its type: continues a sentence that begins with the value.
@@ -51,6 +50,8 @@ pub enum Kind {
     Url,
     /// An address without a path.
     BaseUrl,
+    /// The same, but with TLS or within this machine.
+    PrivateBaseUrl,
     /// An OAuth redirect address of any scheme.
     RedirectUri,
     /// A GUID.
@@ -91,7 +92,7 @@ impl Kind {
             Self::Duration => "duration".into(),
             Self::Choice(words) => format!("`{}`", words.join("`, `")),
             Self::Host => "host[:port]".into(),
-            Self::Url | Self::BaseUrl | Self::RedirectUri => "URL".into(),
+            Self::Url | Self::BaseUrl | Self::PrivateBaseUrl | Self::RedirectUri => "URL".into(),
             Self::Guid => "GUID".into(),
             Self::Tenant => "GUID or domain".into(),
             Self::Account => "GUID or address".into(),
@@ -125,6 +126,7 @@ impl Kind {
             Self::Host => host(text, 1).map(drop),
             Self::Url => url(text).map(drop),
             Self::BaseUrl => base_url(text).map(drop),
+            Self::PrivateBaseUrl => private_base_url(text).map(drop),
             Self::RedirectUri => redirect_uri(text).map(drop),
             Self::Guid => guid(text).map(drop),
             Self::Tenant => tenant(text).map(drop),
@@ -306,6 +308,22 @@ pub fn base_url(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// A [`base_url`] to which secrets and tokens go: `https`, or within this machine.
+pub fn private_base_url(text: &str) -> Result<String, Wrong> {
+    let url = base_url(text)?;
+    let uri: http::Uri = url.parse().unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_near = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() == Some("https") || is_near {
+        true => Ok(url),
+        false => wrong(
+            "is reached without TLS, and secrets and tokens are not sent that way",
+            "write https://",
+        ),
+    }
+}
+
 fn is_web(uri: &http::Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty())
 }
@@ -410,11 +428,9 @@ pub fn sender(text: &str) -> Result<String, Wrong> {
 
 /// A password's Argon2 hash in PHC form.
 pub fn hash(text: &str) -> Result<String, Wrong> {
-    match PasswordHash::new(text) {
-        Ok(hash) if hash.algorithm.as_str().starts_with("argon2") && hash.hash.is_some() => {
-            Ok(text.to_owned())
-        }
-        _ => wrong("is not an Argon2 hash", "run \"authbridge passwd LOGIN\" and copy its line"),
+    match password_hash::cost(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(problem) => wrong(problem, "run \"authbridge passwd LOGIN\" and copy its line"),
     }
 }
 
@@ -579,6 +595,16 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(base_url(text).ok().as_deref(), value, "{text}");
+        }
+        for (text, valid) in [
+            ("https://graph.microsoft.com", true),
+            ("http://localhost:9443", true),
+            ("http://127.0.0.1", true),
+            ("http://[::1]:80", true),
+            ("http://graph.microsoft.com", false),
+            ("http://localhost.example.com", false),
+        ] {
+            assert_eq!(private_base_url(text).is_ok(), valid, "{text}");
         }
         for (text, valid) in [
             ("http://localhost", true),

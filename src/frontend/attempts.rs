@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Context;
 use super::conversation::Parting;
-use super::login::{Login, Verdict};
+use super::login::{Login, Verdict, shown};
 use super::stream::Peer;
 use crate::mail::{Error, Kind, Opened, Protocol, Reference, Relay};
 use crate::protocol::sasl::Credentials;
@@ -27,7 +27,18 @@ pub enum Refusal {
     /// Wrong password, unknown login or locked out.
     Wrong,
     /// The password is right or unchecked; the mailbox can't be opened.
-    Failed(Kind, Reference),
+    Failed(Failure),
+}
+
+/// What a client is told of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which kind it is.
+    pub kind: Kind,
+    /// Said instead of the kind's general words.
+    pub hint: Option<&'static str>,
+    /// Leads to the log.
+    pub reference: Reference,
 }
 
 /// A client that is in.
@@ -66,7 +77,7 @@ impl Attempts {
         let login = match self.context.logins.verify(from, name, &credentials.password).await {
             Verdict::Granted(login) => login,
             Verdict::Refused => {
-                tracing::warn!(login = ?name, "wrong login or password, or locked out");
+                tracing::warn!(login = ?shown(name), "wrong login or password, or locked out");
                 return Err(Refusal::Wrong);
             }
             Verdict::Busy => {
@@ -93,9 +104,11 @@ impl Attempts {
             );
             return Err(Error::new(Kind::Unsupported, text));
         };
-        match timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol)).await {
-            Ok(opened) => opened.map(|Opened::Relay(relay)| relay),
-            Err(_) => {
+        let opening = timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol));
+        match self.context.stopping.run_until_cancelled(opening).await {
+            None => Err(Error::new(Kind::Unavailable, "the proxy is stopping")),
+            Some(Ok(opened)) => opened.map(|Opened::Relay(relay)| relay),
+            Some(Err(_)) => {
                 let text = format!(
                     "the service behind {} did not let us in within {} s",
                     login.receiving,
@@ -109,7 +122,7 @@ impl Attempts {
     fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
         self.references += 1;
         let reference = self.peer.session.reference(self.references);
-        tracing::error!(%reference, ?login, role, kind = ?error.kind, "{}", error.chain());
-        Refusal::Failed(error.kind, reference)
+        tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
+        Refusal::Failed(Failure { kind: error.kind, hint: error.hint, reference })
     }
 }

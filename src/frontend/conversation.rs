@@ -18,6 +18,9 @@ use crate::tls::ServerTls;
 /// How long a client may take for one command before it has logged in. RFC 9051 section 5.4 allows
 /// less than 30 minutes here; clients log in as soon as they connect.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client may take in all until it logs in, whatever it sends meanwhile: a stranger that
+/// sends NOOP for ever would keep a place that others need. Waits for the service do not count.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(600);
 /// A client that does not read our answer for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A TLS handshake takes a few round trips.
@@ -73,12 +76,15 @@ pub struct Conversation {
     stream: Option<ClientStream>,
     input: BytesMut,
     stopping: CancellationToken,
+    /// When a stranger's time is over.
+    ends: Instant,
 }
 
 impl Conversation {
     /// Nothing has been read yet.
     pub fn new(stream: ClientStream, stopping: CancellationToken) -> Self {
-        Self { stream: Some(stream), input: BytesMut::new(), stopping }
+        let ends = Instant::now() + STRANGER_TIMEOUT;
+        Self { stream: Some(stream), input: BytesMut::new(), stopping, ends }
     }
 
     /// What has been read and not yet taken.
@@ -92,8 +98,8 @@ impl Conversation {
     }
 
     /// When a command that begins now must be complete.
-    pub fn deadline() -> Instant {
-        Instant::now() + COMMAND_TIMEOUT
+    pub fn deadline(&self) -> Instant {
+        self.ends.min(Instant::now() + COMMAND_TIMEOUT)
     }
 
     /// Reads some more.
@@ -112,7 +118,7 @@ impl Conversation {
 
     /// The next line without its end, of at most `limit` octets.
     pub async fn line(&mut self, limit: usize) -> Result<BytesMut, Parting> {
-        let deadline = Self::deadline();
+        let deadline = self.deadline();
         loop {
             match memchr::memchr(b'\n', &self.input) {
                 Some(at) if at < limit => {
@@ -143,7 +149,8 @@ impl Conversation {
     pub async fn start_tls(&mut self, tls: &ServerTls) -> Result<(), Parting> {
         let stream = self.stream.take().ok_or(Parting::Closed)?;
         self.input = BytesMut::new();
-        let shaken = timeout(HANDSHAKE_TIMEOUT, stream.start_tls(tls)).await;
+        let shaking = timeout(HANDSHAKE_TIMEOUT, stream.start_tls(tls));
+        let shaken = self.stopping.run_until_cancelled(shaking).await.ok_or(Parting::Stopping)?;
         self.stream = Some(shaken.map_err(|_| Parting::TimedOut)??);
         Ok(())
     }
@@ -192,7 +199,7 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&line), expected);
         }
         while talk.input().len() < 3 {
-            talk.fill(Conversation::deadline()).await.expect("more");
+            talk.fill(talk.deadline()).await.expect("more");
         }
         let (_, input) = talk.into_parts().expect("open");
         assert_eq!(&input[..], b"thr");
@@ -211,11 +218,40 @@ mod tests {
         assert!(matches!(talk.line(100).await, Err(Parting::Closed)));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_that_never_logs_in_is_sent_away_however_busy_it_is() {
+        let (mut client, mut talk) = connected().await;
+        let began = Instant::now();
+        let end = loop {
+            client.write_all(b"a NOOP\r\n").await.expect("written");
+            match talk.line(100).await {
+                Ok(_) => tokio::time::sleep(Duration::from_secs(60)).await,
+                Err(end) => break end,
+            }
+        };
+        assert!(matches!(end, Parting::TimedOut), "{end}");
+        assert_eq!(began.elapsed(), STRANGER_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_drips_ends_at_its_deadline() {
+        let (mut client, mut talk) = connected().await;
+        let began = Instant::now();
+        let dripping = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+            }
+        });
+        assert!(matches!(talk.line(100).await, Err(Parting::TimedOut)));
+        assert_eq!(began.elapsed(), COMMAND_TIMEOUT);
+        dripping.abort();
+    }
+
     #[tokio::test]
     async fn the_last_word_arrives_although_the_client_was_still_sending() {
         let (mut client, mut talk) = connected().await;
         client.write_all(&[b'x'; 50_000]).await.expect("written");
-        talk.fill(Conversation::deadline()).await.expect("some");
+        talk.fill(talk.deadline()).await.expect("some");
         let parting = tokio::spawn(talk.part("bye\r\n"));
         let mut word = String::new();
         client.read_to_string(&mut word).await.expect("no reset");

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::relay::{Ahead, End, relay};
 use super::stream::ClientStream;
@@ -54,12 +55,20 @@ impl Handover {
         Self { client, input: BytesMut::from(input), upstream, early, recognise }
     }
 
-    /// Answers for the capabilities, then relays until the end.
-    pub async fn run(self, idle_timeout: Duration) {
+    /// Answers for the capabilities, then relays until the end; once the process is stopping,
+    /// until both sides are silent.
+    pub async fn run(self, idle_timeout: Duration, stopping: &CancellationToken) {
         // Boxed, so that nothing of it is left while the relay runs.
-        match Box::pin(self.answer_capabilities(idle_timeout)).await {
+        match Box::pin(self.answer_capabilities(idle_timeout, stopping)).await {
             Ok((client, upstream, ahead)) => {
-                let summary = relay(client, upstream, ahead, idle_timeout).await;
+                let mut relaying = relay(client, upstream, ahead, idle_timeout);
+                let summary = match stopping.run_until_cancelled(&mut relaying).await {
+                    Some(summary) => summary,
+                    None => {
+                        relaying.hurry();
+                        (&mut relaying).await
+                    }
+                };
                 tracing::info!(
                     to_upstream = summary.to_upstream,
                     to_client = summary.to_client,
@@ -74,6 +83,7 @@ impl Handover {
     async fn answer_capabilities(
         mut self,
         idle_timeout: Duration,
+        stopping: &CancellationToken,
     ) -> Result<(ClientStream, Box<dyn Duplex>, Ahead), End> {
         let early = std::mem::take(&mut self.early);
         self.tell(&early, idle_timeout).await?;
@@ -85,14 +95,17 @@ impl Handover {
                     self.input.advance(octets.min(self.input.len()));
                     self.tell(answer.as_bytes(), idle_timeout).await?;
                 }
-                Asked::Undecided => match self.listen(idle_timeout).await? {
-                    Heard::Client => {}
-                    Heard::End => break,
-                    Heard::Upstream(bytes) => {
-                        to_client = bytes;
-                        break;
+                Asked::Undecided => {
+                    match stopping.run_until_cancelled(self.listen(idle_timeout)).await {
+                        Some(Ok(Heard::Client)) => {}
+                        Some(Ok(Heard::Upstream(bytes))) => {
+                            to_client = bytes;
+                            break;
+                        }
+                        Some(Err(end)) => return Err(end),
+                        Some(Ok(Heard::End)) | None => break,
                     }
-                },
+                }
             }
         }
         let ahead = Ahead { to_upstream: self.input.freeze(), to_client };

@@ -236,9 +236,10 @@ async fn run(context: Arc<Context>, bound: Bound, peer: Peer, stream: TcpStream)
     }
 }
 
-/// Boxed for the same reason.
+/// Boxed for the same reason. A client in the middle of it is owed nothing when the process stops.
 async fn handshake(context: &Context, stream: ClientStream) -> Option<ClientStream> {
-    match timeout(HANDSHAKE_TIMEOUT, Box::pin(stream.start_tls(&context.tls))).await {
+    let shaken = timeout(HANDSHAKE_TIMEOUT, Box::pin(stream.start_tls(&context.tls)));
+    match context.stopping.run_until_cancelled(shaken).await? {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::info!("TLS handshake failed: {error}");

@@ -2,15 +2,20 @@
 //!
 //! Danger: an answer that comes sooner for an unknown login tells which logins exist; a slow hash
 //! for each of an application's many logins eats the processor, and without one passwords are
-//! guessed. Rule: every wrong login costs one Argon2 run or the time of one, a good password costs
-//! it once and is then remembered as a keyed digest, and failures are answered ever later.
+//! guessed. Rule: every refusal takes the same time whatever its reason; a password costs one Argon2
+//! run and is then remembered as a keyed digest; wrong ones lock out for ever longer times.
+//!
+//! A lock-out stands for a remembered password too: were those tried while it lasts, guesses would
+//! have no limit. A program that repeats one wrong password never causes one.
 
 mod lockout;
 mod password_file;
 mod passwords;
+mod runner;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::time::Instant;
@@ -20,7 +25,9 @@ use crate::secret::Secret;
 use lockout::{Lockout, Source};
 use password_file::PasswordFiles;
 use passwords::{Claim, Outcome, Passwords, Proof};
-pub use passwords::{HashError, hash_password};
+
+/// Longest local part of an address (RFC 5321 section 4.5.3.1.1).
+const MAX_LOCAL: usize = 64;
 
 /// Checks logins against the configured clients.
 pub struct Logins {
@@ -58,24 +65,26 @@ pub enum Verdict {
 impl Logins {
     /// Checks against these clients.
     pub fn new(clients: Vec<Client>) -> Self {
-        Self {
-            clients: RwLock::new(Arc::new(Clients::new(clients))),
+        let logins = Self {
+            clients: RwLock::default(),
             files: PasswordFiles::default(),
             passwords: Passwords::new(),
             lockout: Arc::new(Lockout::default()),
-        }
+        };
+        logins.replace(clients);
+        logins
     }
 
     /// Checks against other clients from now on. Lock-outs stay; remembered passwords are bound
     /// to the hash they were checked against and need no wiping.
     pub fn replace(&self, clients: Vec<Client>) {
+        for client in &clients {
+            if let ClientPassword::Hash(hash) = &client.password {
+                self.passwords.expect(hash);
+            }
+        }
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Clients::new(clients));
-    }
-
-    /// The logins whose password hash can't be used, each with the reason.
-    pub fn problems(&self) -> Vec<String> {
-        self.clients().problems.clone()
     }
 
     /// Whether `login` may come in. A wrong password, an unknown login and a lock-out get the same
@@ -110,12 +119,14 @@ impl Logins {
 
     /// The client that `key` (a login in lower case) belongs to, and what proves its password.
     async fn find(&self, clients: &Clients, key: &str) -> (Option<Login>, Proof) {
-        let unknown = || Proof::Nothing(clients.decoy.clone());
-        let Some((client, name)) = clients.client(key) else { return (None, unknown()) };
+        let Some((client, name)) = clients.client(key) else { return (None, Proof::Nothing) };
         let proof = match &client.password {
-            ClientPassword::Hash(hash) => Some(Proof::Hash(hash.clone())),
-            ClientPassword::Plain(own) => Some(Proof::Plain(own.clone(), clients.decoy.clone())),
-            ClientPassword::File(path) => self.files.hash_of(path, key).await.map(Proof::Hash),
+            ClientPassword::Hash(hash) => Proof::Hash(hash.clone()),
+            ClientPassword::Plain(own) => Proof::Plain(own.clone()),
+            ClientPassword::File(path) => match self.in_file(path, key).await {
+                Some(hash) => Proof::Hash(hash),
+                None => return (None, Proof::Nothing),
+            },
         };
         let login = Login {
             name,
@@ -123,7 +134,15 @@ impl Logins {
             receiving: client.receiving.clone(),
             allowed_senders: client.allowed_senders.clone(),
         };
-        (proof.is_some().then_some(login), proof.unwrap_or_else(unknown))
+        (Some(login), proof)
+    }
+
+    async fn in_file(&self, path: &Path, key: &str) -> Option<Secret> {
+        let file = self.files.current(path).await?;
+        if let Some(costliest) = file.costliest() {
+            self.passwords.expect(costliest);
+        }
+        file.hash_of(key).cloned()
     }
 }
 
@@ -134,26 +153,16 @@ impl std::fmt::Debug for Logins {
 }
 
 /// The configured clients, by login in lower case.
+#[derive(Default)]
 struct Clients {
     exact: HashMap<String, Client>,
     /// By domain: the clients `*@domain`.
     domains: HashMap<String, Client>,
-    /// A hash that costs what the clients' own cost, for logins that do not exist.
-    decoy: Secret,
-    problems: Vec<String>,
 }
 
 impl Clients {
     fn new(clients: Vec<Client>) -> Self {
-        let mut all = Self {
-            exact: HashMap::new(),
-            domains: HashMap::new(),
-            decoy: decoy(&clients),
-            problems: clients.iter().filter_map(problem).collect(),
-        };
-        for text in &all.problems {
-            tracing::error!("{text}");
-        }
+        let mut all = Self::default();
         for client in clients {
             let key = client.login.to_lowercase();
             match key.strip_prefix("*@") {
@@ -174,28 +183,27 @@ impl Clients {
             return Some((client, client.login.clone()));
         }
         let (local, domain) = key.rsplit_once('@')?;
-        // `*@example.com` is a rule, not somebody's login; `{login}` must not become it.
-        let usable = !local.is_empty() && local != "*" && !key.chars().any(char::is_control);
-        let client = self.domains.get(domain).filter(|_| usable)?;
+        let client = self.domains.get(domain).filter(|_| is_mailbox_name(local))?;
         Some((client, key.to_owned()))
     }
 }
 
-fn decoy(clients: &[Client]) -> Secret {
-    let mut hashes = clients.iter().filter_map(|client| match &client.password {
-        ClientPassword::Hash(hash) if passwords::hash_problem(hash).is_none() => Some(hash.clone()),
-        _ => None,
-    });
-    hashes.next().unwrap_or_else(|| Secret::new(passwords::DECOY))
+/// What may stand before `@` where a rule for a whole domain lets it in: it goes into `{login}`, and
+/// from there into commands, paths and claims, so it must not be able to mean anything else.
+/// `*@example.com` itself is a rule, not somebody's login.
+fn is_mailbox_name(local: &str) -> bool {
+    let special =
+        |c: char| c.is_control() || c.is_whitespace() || "*@\"\\<>()[]{},;:/?#%".contains(c);
+    !local.is_empty() && local.len() <= MAX_LOCAL && !local.contains(special)
 }
 
-fn problem(client: &Client) -> Option<String> {
-    let ClientPassword::Hash(hash) = &client.password else { return None };
-    let reason = passwords::hash_problem(hash)?;
-    Some(format!(
-        "Proxy.Client.{}.PasswordHash can't be used ({reason}); make one with `authbridge passwd {}`",
-        client.login, client.login
-    ))
+/// A login as a log line shows it: strangers may send one of any length.
+pub fn shown(login: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    match login.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &login[..end]),
+        None => login.to_owned(),
+    }
 }
 
 #[cfg(test)]

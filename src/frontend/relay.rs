@@ -1,9 +1,9 @@
 //! Copies bytes both ways between a client and a service, until both are done.
 //!
 //! Danger: thousands of sessions wait idle for hours, and a buffer held by each would fill the
-//! memory; a side that closes its half must not cut off what the other still sends. Rule: a
-//! direction borrows a buffer from a pool only while it moves bytes, EOF is passed on and the
-//! other direction drains, and silence in both directions ends the session.
+//! memory; a side that closes its half, or takes nothing more, must not cut off what it has sent.
+//! Rule: a direction borrows a buffer from a pool only while it moves bytes, the end of one is
+//! passed on and the other drains, and silence in both directions ends the session.
 
 mod direction;
 mod pool;
@@ -24,6 +24,10 @@ pub use pool::Pool;
 /// How long the second direction may be silent once the first has ended: services answer the end
 /// of a client by closing, and one that does not would hold the session for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a relay may be silent once the process is stopping: a command that is being answered
+/// moves bytes, and a client that waits for news loses nothing.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The buffers of all relays.
 static BUFFERS: Pool = Pool::new();
@@ -116,6 +120,13 @@ pub struct Relaying<C, U> {
 }
 
 impl<C, U> Relaying<C, U> {
+    /// From now on a short silence ends it.
+    pub fn hurry(&mut self) {
+        self.idle_timeout = self.idle_timeout.min(STOP_TIMEOUT);
+        self.last_move = Instant::now();
+        self.alarm.as_mut().reset(self.last_move + self.idle_timeout);
+    }
+
     fn summary(&self, end: End) -> Summary {
         Summary { to_upstream: self.to_upstream.octets(), to_client: self.to_client.octets(), end }
     }
@@ -160,14 +171,11 @@ where
         let (moved, half_done) = (this.moved(), this.half_done());
         let up = this.to_upstream.poll_copy(cx, &mut this.client, &mut this.upstream);
         let down = this.to_client.poll_copy(cx, &mut this.upstream, &mut this.client);
-        match (up, down) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
-                return Poll::Ready(this.summary(End::Broken(error)));
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
-                return Poll::Ready(this.summary(End::Closed));
-            }
-            _ => {}
+        let done = up.is_ready() && down.is_ready();
+        let lost = this.to_upstream.has_lost_its_reader() || this.to_client.has_lost_its_reader();
+        if done || lost {
+            let failure = this.to_upstream.take_failure().or_else(|| this.to_client.take_failure());
+            return Poll::Ready(this.summary(failure.map_or(End::Closed, End::Broken)));
         }
         if this.moved() != moved {
             this.last_move = Instant::now();

@@ -22,6 +22,8 @@ pub struct Error {
     /// The reply that an SMTP client should get, where the upstream gave one or the case has a
     /// better code than its kind.
     pub reply: Option<SmtpReply>,
+    /// What a client that reads mail is told instead of its kind's general words.
+    pub hint: Option<&'static str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -106,12 +108,18 @@ impl SmtpReply {
 impl Error {
     /// A failure with a sentence for the administrator.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), reply: None, source: None }
+        Self { kind, text: text.into(), reply: None, hint: None, source: None }
     }
 
     /// Adds the reply that an SMTP client should get.
     pub fn with_reply(mut self, reply: SmtpReply) -> Self {
         self.reply = Some(reply);
+        self
+    }
+
+    /// Adds what a client that reads mail is told.
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
         self
     }
 

@@ -8,10 +8,12 @@
 
 use std::error::Error as _;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 use reqwest::{Method, NoProxy, Proxy, RequestBuilder, Url};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use super::Error;
 use crate::config::UpstreamNet;
@@ -94,10 +96,9 @@ impl std::fmt::Debug for HttpClient {
 }
 
 impl Answer {
-    /// `Retry-After` in seconds (RFC 9110 section 10.2.3); its date form is not used by providers.
+    /// How long the provider asks us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+        retry_after(&self.headers).map(|wait| wait.min(MAX_RETRY_AFTER))
     }
 
     /// The media type, for error texts.
@@ -108,6 +109,17 @@ impl Answer {
             !value.is_empty() && value.len() < 80 && value.bytes().all(|b| b.is_ascii_graphic());
         if sane { value.to_owned() } else { "of unknown type".to_owned() }
     }
+}
+
+/// `Retry-After`: seconds or an HTTP date (RFC 9110 section 10.2.3).
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // An HTTP date is RFC 2822's but for the name of its zone.
+    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
+    Some(SystemTime::from(date).duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// An endpoint's address; `key` is the setting that holds it. Secrets travel over TLS alone, except

@@ -29,7 +29,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 pub use answer::Granted;
-pub use http::{HttpClient, USER_AGENT};
+pub use http::{HttpClient, USER_AGENT, retry_after};
+pub(crate) use quote::quote;
 pub use subject::Subject;
 pub use tokens::{Grant, Tokens};
 

@@ -13,7 +13,7 @@ const TOKEN_LIKE: usize = 64;
 const REMOVED: &str = "[removed]";
 
 /// The text for a person: one line, without any of `secrets`.
-pub(super) fn quote(text: &str, secrets: &[&str]) -> String {
+pub(crate) fn quote(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, REMOVED);

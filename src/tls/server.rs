@@ -1,7 +1,7 @@
 //! The certificate that our own listeners show.
 //!
 //! Danger: an expired or unreadable certificate stops every client at once. Rule: what can't be
-//! used is refused at start, with the file's name; without configuration a pair for `localhost`
+//! used is refused at start, with the file's name, and one whose time is over is named; without configuration a pair for `localhost`
 //! is made once in the state folder, its key readable for its owner only.
 
 use std::io;
@@ -9,7 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
-use rustls::ServerConfig;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls_pki_types::UnixTime;
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -31,7 +34,16 @@ pub struct ServerTls {
 impl ServerTls {
     /// Shows the given certificate.
     pub fn from_files(certificate: &Path, key: Option<&Path>) -> Result<Self, Error> {
-        let identity = Identity::load(certificate, key, "")?;
+        let identity = Identity::load(certificate, key, "").map_err(|error| match error {
+            Error::Content { path, problem } if problem.contains("PKCS#12") => Error::Content {
+                path,
+                problem: format!("{problem}; the listeners' file must have an empty password"),
+            },
+            error => error,
+        })?;
+        if let Some(trouble) = untimely(&identity, UnixTime::now()) {
+            tracing::warn!("{}: {trouble}; clients will refuse it", certificate.display());
+        }
         Self::from_identity(certificate, identity)
     }
 
@@ -48,7 +60,11 @@ impl ServerTls {
         let config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(identity.chain, identity.key)
-            .map_err(|error| problem(path, format!("certificate and key do not fit ({error})")))?;
+            .map_err(|error| {
+                let text = "certificate and key do not fit together; the file's first certificate \
+                            must be the key's own";
+                problem(path, format!("{text} ({error})"))
+            })?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
@@ -64,6 +80,25 @@ impl ServerTls {
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ServerTls")
+    }
+}
+
+/// Says that the certificate's time is over or has not come; whom it is from does not matter here.
+fn untimely(identity: &Identity, now: UnixTime) -> Option<&'static str> {
+    let certificate = ParsedCertificate::try_from(identity.chain.first()?).ok()?;
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+    // Nobody is trusted, so this always fails; but the time is looked at first.
+    let nobody = RootCertStore::empty();
+    let verdict =
+        verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, algorithms.all);
+    match verdict.err()? {
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => Some("the certificate has expired"),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => Some("the certificate is not valid yet, or this computer's clock is wrong"),
+        _ => None,
     }
 }
 
@@ -140,6 +175,40 @@ mod tests {
         std::fs::remove_file(folder.path().join("cert.pem")).expect("removed");
         ServerTls::self_signed(folder.path()).expect("made again");
         assert_ne!(read("cert.pem"), first);
+    }
+
+    #[test]
+    fn a_certificate_whose_time_is_over_or_has_not_come_is_told() {
+        install_provider();
+        let folder = tempfile::tempdir().expect("temporary folder");
+        ServerTls::self_signed(folder.path()).expect("made");
+        let load = |name: &str| folder.path().join(name);
+        let identity = Identity::load(&load("cert.pem"), Some(&load("key.pem")), "").expect("read");
+        let years = |count: i64| {
+            let time = OffsetDateTime::now_utc() + Duration::days(365 * count);
+            let secs = u64::try_from(time.unix_timestamp()).expect("after 1970");
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs))
+        };
+        assert_eq!(untimely(&identity, years(0)), None);
+        assert_eq!(untimely(&identity, years(11)), Some("the certificate has expired"));
+        assert!(untimely(&identity, years(-1)).is_some_and(|text| text.contains("not valid yet")));
+    }
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keys").join(name)
+    }
+
+    #[test]
+    fn a_pkcs12_file_needs_an_empty_password_and_a_pair_must_fit() {
+        install_provider();
+        let error = ServerTls::from_files(&fixture("entra.pfx"), None).expect_err("a password");
+        assert!(error.to_string().contains("empty password"), "{error}");
+        let folder = tempfile::tempdir().expect("temporary folder");
+        ServerTls::self_signed(folder.path()).expect("made");
+        let foreign = folder.path().join("key.pem");
+        let error = ServerTls::from_files(&fixture("entra.pem"), Some(&foreign)).expect_err("two");
+        assert!(error.to_string().contains("the key's own"), "{error}");
+        ServerTls::from_files(&fixture("entra.pem"), None).expect("key and certificate in one");
     }
 
     #[test]

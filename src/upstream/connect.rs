@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 
 use crate::config::{Host, MailServer, Security};
 use crate::mail::{self, Duplex, Kind};
+use crate::oauth;
 use crate::tls::ClientTls;
 
 /// One address that does not answer. Services answer within a second; ten allow lost packets.
@@ -349,9 +350,29 @@ impl std::fmt::Debug for Dialogue {
     }
 }
 
-/// A peer's text as it may stand in a log line: printable, one line, bounded.
+/// A peer's text as it may stand in a log line: printable, one line, bounded, and without tokens:
+/// services repeat a command that they do not understand, and what followed it.
 pub fn printable(text: &[u8]) -> String {
-    const MAX_CHARS: usize = 300;
-    let text = String::from_utf8_lossy(text);
-    text.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    oauth::quote(&String::from_utf8_lossy(text), &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_text_is_one_line_without_tokens() {
+        let blob = "dXNlcj1h".repeat(40);
+        for (text, shown) in [
+            ("BAD no\r\nsuch\x1b[1m thing".to_owned(), "BAD no such [1m thing".to_owned()),
+            (
+                format!("BAD unknown: a1 AUTHENTICATE XOAUTH2 {blob}"),
+                "BAD unknown: a1 AUTHENTICATE XOAUTH2 [removed]".to_owned(),
+            ),
+            (blob[..299].to_owned(), "[removed]".to_owned()),
+        ] {
+            assert_eq!(printable(text.as_bytes()), shown);
+        }
+        assert!(printable(&b"a ".repeat(5000)).chars().count() <= 301);
+    }
 }

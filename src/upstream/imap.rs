@@ -65,16 +65,14 @@ impl ImapUpstream {
         let (service, broken) = (&self.service, broken(&self.service));
         let dialogue = service.connect().await.map_err(&broken)?;
         let mut session = Session { dialogue, capabilities: None, tag: 0 };
-        let mut known = session.greeting(service).await?;
+        session.greeting(service).await?;
         if service.security == Security::StartTls {
-            session = session.start_tls(service, known).await?;
-            known = false;
+            session = session.start_tls(service).await?;
         }
-        if !known {
-            credentials.check_privacy(service, &session.dialogue, &self.warned)?;
-            session.learn_capabilities().await.map_err(&broken)?;
-            session.authenticate(service, credentials).await?;
-        }
+        credentials.check_privacy(service, &session.dialogue, &self.warned)?;
+        session.learn_capabilities().await.map_err(&broken)?;
+        let login = session.authenticate(service, credentials).await;
+        login.map_err(|refused| refused.without(credentials))?;
         if session.capabilities.is_none() {
             session.learn_capabilities().await.map_err(&broken)?;
         }
@@ -139,8 +137,10 @@ enum Answer {
 }
 
 impl Session {
-    /// Reads the greeting; true when it is PREAUTH (RFC 3501 section 7.1.4).
-    async fn greeting(&mut self, service: &Service) -> Result<bool, SignIn> {
+    /// Reads the greeting. PREAUTH (RFC 3501 section 7.1.4) is refused: the mailbox that it opens is
+    /// not known to be the client's, and before STARTTLS it may be an attacker's word (RFC 9051
+    /// section 11.1).
+    async fn greeting(&mut self, service: &Service) -> Result<(), SignIn> {
         let response = match self.response().await {
             Err(Failure::Silent(_)) if service.security != Security::Implicit => {
                 let words = "sent no greeting; if the port begins with TLS, as 993 does, set \
@@ -156,8 +156,12 @@ impl Session {
         };
         self.note_capability_code(rest);
         match word.to_ascii_uppercase().as_str() {
-            "OK" => Ok(false),
-            "PREAUTH" => Ok(true),
+            "OK" => Ok(()),
+            "PREAUTH" => {
+                let words = "is logged in before we are (PREAUTH), and as whom is not known; name a \
+                             port in Server at which the service asks for a login";
+                Err(service.error(Kind::SignInNeeded, words).into())
+            }
             _ => {
                 let done = Done { status: Status::Bye, text: rest.to_owned() };
                 Err(refused(service, "the connection", &done, None))
@@ -165,14 +169,11 @@ impl Session {
         }
     }
 
-    /// RFC 3501 section 6.2.1. A session that is open before TLS cannot be trusted (RFC 9051
-    /// section 11.1): STARTTLS is not allowed in it, so somebody has stripped it.
-    async fn start_tls(mut self, service: &Service, preauth: bool) -> Result<Self, SignIn> {
+    /// RFC 3501 section 6.2.1.
+    async fn start_tls(mut self, service: &Service) -> Result<Self, SignIn> {
         let broken = broken(service);
-        if self.capabilities.is_none() && !preauth {
-            self.learn_capabilities().await.map_err(&broken)?;
-        }
-        if preauth || !self.offers("STARTTLS") {
+        self.learn_capabilities().await.map_err(&broken)?;
+        if !self.offers("STARTTLS") {
             return Err(broken(Failure::NoStartTls("STARTTLS")));
         }
         let done = self.command("STARTTLS").await.map_err(&broken)?;

@@ -19,6 +19,9 @@ use crate::oauth::{AccessToken, TokenSource};
 use crate::protocol::sasl;
 use crate::secret::Secret;
 
+/// Shortest password that is looked for in a service's words.
+const MIN_SCRUBBED: usize = 4;
+
 /// How a role logs in.
 #[derive(Clone)]
 pub enum Login {
@@ -181,6 +184,22 @@ impl SignIn {
         }
     }
 
+    /// The same without the password, should the service have repeated it. (Tokens never get this
+    /// far: see `connect::printable`.)
+    pub fn without(mut self, credentials: &Credentials<'_>) -> Self {
+        if let Credentials::Password { login, password } = credentials {
+            let plain = sasl::encode_plain(login, password);
+            let (Self::Failed(error) | Self::Refused { error, .. }) = &mut self;
+            for secret in [Some(*password), plain.as_ref()].into_iter().flatten() {
+                // Shorter ones would be found inside ordinary words.
+                if secret.expose().len() >= MIN_SCRUBBED {
+                    error.text = error.text.replace(secret.expose(), "[removed]");
+                }
+            }
+        }
+        self
+    }
+
     /// True when the login may be tried again with a newer token.
     pub fn newer_may_help(&self) -> bool {
         matches!(self, Self::Refused { newer_may_help: true, .. })
@@ -257,6 +276,22 @@ mod tests {
         ] {
             let words = explain_challenge(&challenge).map(|words| &words[..10]);
             assert_eq!(words, expected, "{challenge}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_the_service_repeats_is_taken_out() {
+        let password = Secret::new("hunter2!");
+        let credentials = Credentials::Password { login: "jo".to_owned(), password: &password };
+        let blob = sasl::encode_plain("jo", &password).expect("no NUL");
+        let text = format!("BAD LOGIN jo hunter2! or {}", blob.expose());
+        let refused = SignIn::Refused {
+            error: mail::Error::new(Kind::SignInNeeded, text.clone()),
+            newer_may_help: false,
+        };
+        for sign_in in [refused, mail::Error::new(Kind::Unavailable, text).into()] {
+            let error = sign_in.without(&credentials).into_error();
+            assert_eq!(error.text, "BAD LOGIN jo [removed] or [removed]");
         }
     }
 

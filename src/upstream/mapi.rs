@@ -6,6 +6,7 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::config::MAPI_NOTICE;
 use crate::mail::{self, Kind, Opened, Protocol};
 
 /// A role that is not ours to open.
@@ -19,14 +20,6 @@ impl MapiUpstream {
     pub fn new(role: &str) -> Self {
         Self { role: role.to_owned() }
     }
-
-    /// What `check` and the log say about such a role.
-    pub fn sentence(role: &str) -> String {
-        format!(
-            "{role} has ServerType MAPI: the application keeps talking to Exchange itself, the \
-             proxy opens nothing for it"
-        )
-    }
 }
 
 impl mail::Upstream for MapiUpstream {
@@ -35,7 +28,8 @@ impl mail::Upstream for MapiUpstream {
         _login: &'a str,
         _protocol: Protocol,
     ) -> BoxFuture<'a, Result<Opened, mail::Error>> {
-        let error = mail::Error::new(Kind::Unsupported, Self::sentence(&self.role));
+        let text = format!("{}: {MAPI_NOTICE}", self.role);
+        let error = mail::Error::new(Kind::Unsupported, text).with_hint(MAPI_NOTICE);
         async move { Err(error) }.boxed()
     }
 }
@@ -52,6 +46,7 @@ mod tests {
             let error = upstream.open("jane", protocol).await.err().expect("refused");
             assert_eq!(error.kind, Kind::Unsupported);
             assert!(error.text.contains("keeps talking to Exchange itself"), "{}", error.text);
+            assert_eq!(error.hint, Some(MAPI_NOTICE));
         }
     }
 }

@@ -63,7 +63,8 @@ impl Pop3Upstream {
             session = session.start_tls(service).await?;
         }
         credentials.check_privacy(service, &session.dialogue, &self.warned)?;
-        session.authenticate(service, credentials).await?;
+        let login = session.authenticate(service, credentials).await;
+        login.map_err(|refused| refused.without(credentials))?;
         let capabilities = session.capabilities().await.map_err(&broken)?;
         tracing::debug!(role = service.role, host = %service.host, "POP3 maildrop open");
         let (stream, early) = session.dialogue.into_parts();

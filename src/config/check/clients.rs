@@ -1,5 +1,7 @@
 //! Who may use the proxy: logins, anonymous networks, pickup folders.
 
+use std::collections::HashSet;
+
 use super::Checker;
 use super::roles::Roles;
 use crate::config::diagnostic::Origin;
@@ -37,10 +39,10 @@ fn all<T>(
     mut build: impl FnMut(&mut Checker<'_>, &str) -> Option<T>,
 ) -> Option<Vec<T>> {
     let mut names: Vec<&str> = Vec::new();
+    let mut known = HashSet::new();
     for entry in checker.written.in_order() {
         let Owner::Named(name) = &entry.owner else { continue };
-        let known = names.iter().any(|known| known.to_lowercase() == name.to_lowercase());
-        if entry.name.starts_with(prefix) && !known {
+        if entry.name.starts_with(prefix) && known.insert(name.to_lowercase()) {
             names.push(name);
         }
     }

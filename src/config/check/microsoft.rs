@@ -25,9 +25,9 @@ pub(super) fn account(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<
     let cloud = keys.key(checker, GROUP, "Cloud");
     let cloud = checker.or(&cloud, Cloud::Global, pick(CLOUDS, WHICH));
     let authority = keys.key(checker, GROUP, "AuthorityUrl");
-    let authority = checker.optional(&authority, value::base_url);
+    let authority = checker.optional(&authority, value::private_base_url);
     let graph = keys.key(checker, GROUP, "GraphUrl");
-    let graph = checker.optional(&graph, value::base_url);
+    let graph = checker.optional(&graph, value::private_base_url);
     let (client_id, tenant_id) = ids?;
     let cloud = cloud?;
     Some(Microsoft365 {

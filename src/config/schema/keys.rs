@@ -277,7 +277,7 @@ pub static KEYS: &[Key] = &[
     define(
         MICROSOFT,
         "AuthorityUrl",
-        Kind::BaseUrl,
+        Kind::PrivateBaseUrl,
         "https://login.microsoftonline.com",
         "Where tokens are asked for, without a path: `/<tenant>/oauth2/v2.0/…` is added.",
     )
@@ -285,7 +285,7 @@ pub static KEYS: &[Key] = &[
     define(
         MICROSOFT,
         "GraphUrl",
-        Kind::BaseUrl,
+        Kind::PrivateBaseUrl,
         "https://graph.microsoft.com",
         "Graph, without path or version. The scope's resource follows `Cloud`, not this.",
     )
@@ -408,7 +408,8 @@ pub static KEYS: &[Key] = &[
         "CertificatePath",
         Kind::Path,
         "certs/server.pem",
-        "The listeners' certificate chain in PEM, or one PKCS#12 file with the key.",
+        "The listeners' certificate chain in PEM, the key's own first, or one PKCS#12 file with \
+         the key and an empty password.",
     )
     .default("a self-signed pair in `certs/` of the state folder"),
     define(

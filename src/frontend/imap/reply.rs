@@ -3,7 +3,7 @@
 //! Danger: mail programs forget the password when they read AUTHENTICATIONFAILED. Rule: only
 //! [`refusal`] turns a failure into words, and only a wrong password gets that code.
 
-use crate::frontend::attempts::Refusal;
+use crate::frontend::attempts::{Failure, Refusal};
 use crate::frontend::conversation::Parting;
 use crate::frontend::stream::Privacy;
 use crate::mail::Kind;
@@ -19,7 +19,7 @@ pub(super) fn capabilities(privacy: Privacy) -> &'static str {
 
 /// The tagged answer to a login that failed, without its tag (RFC 5530 for the codes).
 pub(super) fn refusal(refusal: Refusal) -> String {
-    let Refusal::Failed(kind, reference) = refusal else {
+    let Refusal::Failed(Failure { kind, hint, reference }) = refusal else {
         return "NO [AUTHENTICATIONFAILED] wrong login or password".to_owned();
     };
     let (code, text) = match kind {
@@ -38,7 +38,7 @@ pub(super) fn refusal(refusal: Refusal) -> String {
             ("UNAVAILABLE", "the mail service can't be reached at present; try again later")
         }
     };
-    format!("NO [{code}] {text} (ref {reference})")
+    format!("NO [{code}] {} (ref {reference})", hint.unwrap_or(text))
 }
 
 /// The last word, where one is owed.
@@ -73,11 +73,20 @@ mod tests {
             (Kind::Unavailable, "NO [UNAVAILABLE] "),
             (Kind::OutcomeUnknown, "NO [UNAVAILABLE] "),
         ] {
-            let text = refusal(Refusal::Failed(kind, reference));
+            let text = refusal(Refusal::Failed(Failure { kind, hint: None, reference }));
             assert!(text.starts_with(start), "{text}");
             assert!(text.ends_with(&format!("(ref {reference})")), "{text}");
             assert!(!text.contains("password"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_hint_stands_in_the_place_of_the_general_words() {
+        let reference = SessionId::random().reference(1);
+        let hint = Some(crate::config::MAPI_NOTICE);
+        let text = refusal(Refusal::Failed(Failure { kind: Kind::Unsupported, hint, reference }));
+        let expected = format!("NO [CANNOT] {} (ref {reference})", crate::config::MAPI_NOTICE);
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn welcome(tag: &str, logged_in: &LoggedIn) -> String {
 
 /// Reads one whole command, asking for its literals.
 async fn next_command(talk: &mut Conversation) -> Result<BytesMut, Parting> {
-    let deadline = Conversation::deadline();
+    let deadline = talk.deadline();
     let mut asked = 0;
     loop {
         let scan = imap::scan(talk.input(), LIMITS);

@@ -44,7 +44,7 @@ impl Admission {
         address: SocketAddr,
         limits: &Limits,
     ) -> Result<Admitted, Full> {
-        let address = address.ip().to_canonical();
+        let address = owner(address.ip());
         let mut counts = this.counts();
         if counts.all >= limits.max_connections {
             return Err(Full::All);
@@ -71,6 +71,16 @@ impl Admission {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An IPv6 host owns 2^64 addresses, and must not get as many shares.
+fn owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into())
+        }
+        other => other,
     }
 }
 
@@ -123,15 +133,19 @@ mod tests {
             Admission::admit(&admission, address, &limits)
         };
         let first = admit("192.0.2.1").expect("place 1");
-        let _second = admit("::ffff:192.0.2.1").expect("place 2");
+        let second = admit("::ffff:192.0.2.1").expect("place 2");
         assert_eq!(admit("192.0.2.1").err(), Some(Full::Address));
         let third = admit("192.0.2.2").expect("place 3");
         assert_eq!(admit("192.0.2.3").err(), Some(Full::All));
         drop(third);
         assert_eq!(admit("192.0.2.1").err(), Some(Full::Address));
         drop(first);
-        let _again = admit("192.0.2.1").expect("free again");
+        let again = admit("192.0.2.1").expect("free again");
         assert_eq!(admission.count(), 2);
         assert_eq!(admission.counts().by_address.len(), 1);
+        drop((second, again));
+        let _two = ["2001:db8::1", "2001:db8::2"].map(|text| admit(text).expect("a place"));
+        assert_eq!(admit("2001:db8::3").err(), Some(Full::Address));
+        admit("2001:db8:0:1::3").expect("another network");
     }
 }

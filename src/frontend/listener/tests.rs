@@ -114,6 +114,20 @@ async fn stopping_ends_idle_sessions_at_once_and_relays_after_their_grace() {
     assert_eq!(running.sessions.finish(GRACE).await, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_clients_that_wait_for_news() {
+    let running = start();
+    let mut client = running.greeted(Protocol::Imap).await;
+    client.say("a LOGIN erp \"pass word\"\r\n").await;
+    client.line().await;
+    let (_, _, mut service) = running.stage.opened().await;
+    client.say("b IDLE\r\n").await;
+    service.hear("b IDLE\r\n").await;
+    running.stage.context.stopping.cancel();
+    assert_eq!(running.sessions.finish(GRACE).await, 0);
+    assert_eq!(client.rest().await, "");
+}
+
 #[tokio::test]
 async fn finishing_ends_listeners_that_nobody_stopped() {
     let running = start();

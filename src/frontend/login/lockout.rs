@@ -1,8 +1,11 @@
 //! Failures, and for how long they lock out.
 //!
 //! Danger: a table of strangers' failures grows without end, and a rule that is too coarse locks
-//! out the innocent: all local applications share one address. Rule: the table is bounded, a
-//! loopback address is only ever locked together with a login, successes are never counted.
+//! out the innocent: all local applications share one address, and so do all users of a terminal
+//! server; one that a success wipes clean is no rule for somebody who has a login of his own. Rule:
+//! the table is bounded, a loopback address is only ever locked together with a login, an address
+//! alone has more patience than a login, successes are never counted and clear only their own
+//! login, and failures are forgotten one by one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,14 +14,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures without consequence: a person who mistypes, or a program with an old password.
+/// Failures of one login without consequence: a person who mistypes.
 const FREE_FAILURES: u32 = 5;
 
-/// The longest delay; reached after 15 failures.
+/// Failures of one address, all logins together, without consequence.
+const FREE_FAILURES_OF_ADDRESS: u32 = 20;
+
+/// The longest delay; reached after ten failures beyond the free ones.
 const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
 
-/// Without further failures an entry is forgotten after this, well beyond the longest delay.
-const MEMORY: Duration = Duration::from_secs(60 * 60);
+/// Failures beyond the free ones that are counted: more would only take longer to be forgotten.
+const MOST_COUNTED: u32 = 11;
+
+/// One failure is forgotten each time. A guesser who waits for it gets some 150 guesses a day, and
+/// so many a day are mistyped at a busy address without consequence.
+const FORGET_ONE: Duration = Duration::from_secs(10 * 60);
 
 /// Entries kept, some 100 octets each. The oldest goes first.
 const MAX_ENTRIES: usize = 10_000;
@@ -72,17 +82,27 @@ struct Entry {
 }
 
 impl Entry {
-    fn locked_until(&self) -> Instant {
-        self.last + delay(self.failures)
+    fn remembered(&self, now: Instant) -> u32 {
+        let forgotten = now.duration_since(self.last).as_secs() / FORGET_ONE.as_secs();
+        self.failures.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 }
 
-/// 1, 2, 4 … seconds from the fifth failure on.
-fn delay(failures: u32) -> Duration {
-    match failures.checked_sub(FREE_FAILURES) {
-        None => Duration::ZERO,
-        Some(doublings) => {
-            Duration::from_secs(1_u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(MAX_DELAY)
+impl Key {
+    fn free_failures(&self) -> u32 {
+        match self {
+            Self::Address(_) => FREE_FAILURES_OF_ADDRESS,
+            Self::Login(..) => FREE_FAILURES,
+        }
+    }
+
+    /// 1, 2, 4 … seconds from the last free failure on.
+    fn delay(&self, failures: u32) -> Duration {
+        match failures.checked_sub(self.free_failures()) {
+            None => Duration::ZERO,
+            Some(doublings) => {
+                Duration::from_secs(1_u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(MAX_DELAY)
+            }
         }
     }
 }
@@ -96,7 +116,9 @@ pub(super) struct Lockout {
 impl Lockout {
     pub(super) fn is_locked(&self, source: &Source, now: Instant) -> bool {
         let entries = self.entries();
-        let locked = |key| entries.get(key).is_some_and(|entry| entry.locked_until() > now);
+        let locked = |key: &Key| {
+            entries.get(key).is_some_and(|entry| entry.last + key.delay(entry.failures) > now)
+        };
         source.keys().any(locked)
     }
 
@@ -107,19 +129,13 @@ impl Lockout {
                 make_room(&mut entries, now);
             }
             let entry = entries.entry(key.clone()).or_insert(Entry { failures: 0, last: now });
-            if now.duration_since(entry.last) > MEMORY {
-                entry.failures = 0;
-            }
-            entry.failures = entry.failures.saturating_add(1);
+            entry.failures = (entry.remembered(now) + 1).min(key.free_failures() + MOST_COUNTED);
             entry.last = now;
         }
     }
 
     pub(super) fn succeeded(&self, source: &Source) {
-        let mut entries = self.entries();
-        for key in source.keys() {
-            entries.remove(key);
-        }
+        self.entries().remove(&source.login);
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
@@ -128,7 +144,7 @@ impl Lockout {
 }
 
 fn make_room(entries: &mut HashMap<Key, Entry>, now: Instant) {
-    entries.retain(|_, entry| now.duration_since(entry.last) <= MEMORY);
+    entries.retain(|_, entry| entry.remembered(now) > 0);
     if entries.len() < MAX_ENTRIES {
         return;
     }
@@ -152,18 +168,13 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_up_to_a_quarter_of_an_hour() {
-        for (failures, secs) in [
-            (0, 0),
-            (4, 0),
-            (5, 1),
-            (6, 2),
-            (7, 4),
-            (14, 512),
-            (15, 900),
-            (80, 900),
-            (u32::MAX, 900),
-        ] {
-            assert_eq!(delay(failures).as_secs(), secs, "{failures}");
+        let Source { address, login } = source("192.0.2.1", 1);
+        let address = address.expect("not loopback");
+        for (failures, secs) in
+            [(0, 0), (4, 0), (5, 1), (6, 2), (7, 4), (14, 512), (15, 900), (u32::MAX, 900)]
+        {
+            assert_eq!(login.delay(failures).as_secs(), secs, "{failures}");
+            assert_eq!(address.delay(failures.saturating_add(15)).as_secs(), secs, "{failures}");
         }
     }
 
@@ -197,20 +208,49 @@ mod tests {
             (source("2001:db8::1", 1), source("2001:db8::ffff", 2), true),
             (source("2001:db8:0:1::1", 1), source("2001:db8:0:2::1", 2), false),
         ] {
-            fail(&lockout, &failing, 5, now);
+            fail(&lockout, &failing, 20, now);
             assert!(lockout.is_locked(&failing, now), "{failing:?}");
             assert_eq!(lockout.is_locked(&other, now), locked, "{other:?}");
         }
     }
 
     #[test]
-    fn failures_are_forgotten_after_an_hour() {
+    fn failures_are_forgotten_one_by_one() {
         let (lockout, now) = (Lockout::default(), Instant::now());
         let jane = source("192.0.2.1", 1);
         fail(&lockout, &jane, 4, now);
-        let later = now + MEMORY + Duration::from_secs(1);
-        fail(&lockout, &jane, 1, later);
+        // Two of the four are forgotten by then.
+        let later = now + FORGET_ONE * 2;
+        fail(&lockout, &jane, 2, later);
         assert!(!lockout.is_locked(&jane, later));
+        fail(&lockout, &jane, 1, later);
+        assert!(lockout.is_locked(&jane, later));
+        fail(&lockout, &jane, 1000, later);
+        let much_later = later + FORGET_ONE * (FREE_FAILURES + MOST_COUNTED);
+        fail(&lockout, &jane, 4, much_later);
+        assert!(!lockout.is_locked(&jane, much_later));
+    }
+
+    #[test]
+    fn a_login_of_ones_own_does_not_wipe_the_guesses_at_others() {
+        let (lockout, now) = (Lockout::default(), Instant::now());
+        let (own, other) = (source("192.0.2.1", 1), source("192.0.2.1", 2));
+        for _ in 0..5 {
+            fail(&lockout, &other, 4, now);
+            lockout.succeeded(&own);
+            lockout.succeeded(&other);
+        }
+        assert!(lockout.is_locked(&source("192.0.2.1", 3), now));
+    }
+
+    #[test]
+    fn a_busy_address_is_not_locked_by_people_who_mistype() {
+        let (lockout, now) = (Lockout::default(), Instant::now());
+        for n in 0..250_u32 {
+            let now = now + FORGET_ONE * n;
+            lockout.failed(&source("192.0.2.1", (n % 250) as u8), now);
+            assert!(!lockout.is_locked(&source("192.0.2.1", 255), now), "{n}");
+        }
     }
 
     #[test]

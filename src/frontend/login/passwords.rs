@@ -1,68 +1,29 @@
-//! Argon2, at most twice at a time, and once for a password that stays right.
+//! Passwords that are right, and some that are wrong, remembered as keyed digests.
 //!
-//! Danger: 19 MiB and 20 ms for each of a thousand logins at once stop everything else; a memory
-//! of good passwords must not become a list of passwords. Rule: runs wait for one of two places,
-//! equal checks share one run, and only a digest under a key of this process is remembered, bound
-//! to the hash it was checked against.
+//! Danger: a slow hash for each of an application's many logins eats the processor; a memory of
+//! passwords must not become a list of passwords; a program that keeps sending its old password is
+//! no guesser, and must not lock out the others. Rule: only a digest under a key of this process is
+//! remembered, bound to the hash it was checked against; equal checks share one run, and the same
+//! wrong password from the same source counts once.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use ring::hmac;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::lockout::{Lockout, Source};
+use super::runner::Runner;
 use crate::secret::Secret;
 
-/// Argon2 runs at the same time: 19 MiB and one core each.
-const CONCURRENT_RUNS: usize = 2;
-/// Checks that may wait for a run; more would wait longer than clients do.
-const MAX_WAITING: usize = 512;
-/// The longest wait for a run: mail clients give up after a minute.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-/// Good passwords remembered.
+/// Passwords remembered, of either kind.
 const MAX_REMEMBERED: usize = 4096;
 /// How long they are.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
-/// A hash with the default cost that no password is known for.
-pub(super) const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$YXV0aGJyaWRnZSBkZWNveQ$\
-                                AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-/// A password can't be hashed.
-#[derive(Debug, thiserror::Error)]
-#[error("the password can't be hashed: {0}")]
-pub struct HashError(String);
-
-/// The Argon2id hash of a password, in PHC form, with a new salt.
-pub fn hash_password(password: &Secret) -> Result<Secret, HashError> {
-    let hash = Argon2::default()
-        .hash_password(password.expose().as_bytes())
-        .map_err(|error| HashError(error.to_string()))?;
-    Ok(Secret::new(hash.to_string()))
-}
-
-/// Why a hash can't be used.
-pub(super) fn hash_problem(hash: &Secret) -> Option<String> {
-    let parsed = match PasswordHash::new(hash.expose()) {
-        Ok(parsed) => parsed,
-        Err(error) => return Some(format!("it is not a hash in PHC form: {error}")),
-    };
-    if argon2::Algorithm::try_from(parsed.algorithm.as_str()).is_err() {
-        return Some(format!("{} is not Argon2", parsed.algorithm));
-    }
-    if parsed.hash.is_none() || parsed.salt.is_none() {
-        return Some("it has no salt or no hash in it".to_owned());
-    }
-    argon2::Params::try_from(&parsed).err().map(|error| error.to_string())
-}
 
 /// What a client says, and what would prove it.
 pub(super) struct Claim {
@@ -72,22 +33,22 @@ pub(super) struct Claim {
     pub(super) proof: Proof,
 }
 
-/// What proves a password. A decoy is a hash that is run for the time it takes.
+/// What proves a password.
 pub(super) enum Proof {
     Hash(Secret),
-    /// The password itself, and a decoy.
-    Plain(Secret, Secret),
-    /// Nothing proves it: a decoy.
-    Nothing(Secret),
+    /// The password itself.
+    Plain(Secret),
+    /// Nothing does: nobody has this login.
+    Nothing,
 }
 
 impl Proof {
     /// Text that changes when the proof does.
-    fn identity(&self) -> (&str, &Secret) {
+    fn identity(&self) -> (&str, &str) {
         match self {
-            Self::Hash(hash) => ("hash", hash),
-            Self::Plain(own, _) => ("plain", own),
-            Self::Nothing(decoy) => ("nothing", decoy),
+            Self::Hash(hash) => ("hash", hash.expose()),
+            Self::Plain(own) => ("plain", own.expose()),
+            Self::Nothing => ("nothing", ""),
         }
     }
 }
@@ -107,7 +68,8 @@ type Run = Shared<BoxFuture<'static, Outcome>>;
 /// See the module.
 pub(super) struct Passwords {
     key: hmac::Key,
-    remembered: Mutex<HashMap<Digest, Instant>>,
+    right: Memory,
+    wrong: Memory,
     running: Mutex<HashMap<Digest, Run>>,
     runner: Arc<Runner>,
 }
@@ -116,7 +78,8 @@ impl Passwords {
     pub(super) fn new() -> Self {
         Self {
             key: new_key(),
-            remembered: Mutex::default(),
+            right: Memory::default(),
+            wrong: Memory::default(),
             running: Mutex::default(),
             runner: Arc::new(Runner::new()),
         }
@@ -127,7 +90,12 @@ impl Passwords {
         self.digest(&[text.as_bytes()])
     }
 
-    /// Checks a claim; a wrong one is counted against `source` once, however many share the run.
+    /// A hash that may be checked from now on.
+    pub(super) fn expect(&self, hash: &Secret) {
+        self.runner.expect(hash);
+    }
+
+    /// Checks a claim; a wrong one is counted against `source` once, however often it comes.
     pub(super) async fn check(
         &self,
         claim: Claim,
@@ -139,38 +107,46 @@ impl Passwords {
             claim.login.as_bytes(),
             claim.password.expose().as_bytes(),
             kind.as_bytes(),
-            proof.expose().as_bytes(),
+            proof.as_bytes(),
         ]);
-        if self.is_remembered(&digest) {
+        if self.right.holds(&digest) {
             return Outcome::Right;
         }
         let flight = self.digest(&[&digest, format!("{source:?}").as_bytes()]);
+        if self.wrong.holds(&flight) {
+            self.pretend().await;
+            return Outcome::Wrong;
+        }
         let run = lock(&self.running)
             .entry(flight)
             .or_insert_with(|| self.start(claim, lockout, source))
             .clone();
         let _landing = Landing { running: &self.running, flight };
         let outcome = run.await;
-        if outcome == Outcome::Right {
-            self.remember(digest);
+        match outcome {
+            Outcome::Right => self.right.add(digest),
+            Outcome::Wrong => self.wrong.add(flight),
+            Outcome::Locked | Outcome::Busy => {}
         }
         outcome
     }
 
-    /// Takes the time of a check and checks nothing: for those who are locked out, at no cost.
+    /// Takes the time of a refusal and checks nothing: for those who are locked out, at no cost.
     pub(super) async fn pretend(&self) {
-        tokio::time::sleep(self.runner.usual_time()).await;
+        self.runner.even_out(Instant::now()).await;
     }
 
     #[cfg(test)]
     pub(super) fn runs(&self) -> usize {
-        self.runner.runs.load(Ordering::Relaxed)
+        self.runner.runs()
     }
 
     fn start(&self, claim: Claim, lockout: &Arc<Lockout>, source: &Source) -> Run {
         let (runner, lockout) = (Arc::clone(&self.runner), Arc::clone(lockout));
         let source = source.clone();
-        async move { runner.run(claim, &lockout, &source).await }.boxed().shared()
+        async move { runner.run(claim.proof, claim.password, &lockout, &source).await }
+            .boxed()
+            .shared()
     }
 
     fn digest(&self, parts: &[&[u8]]) -> Digest {
@@ -183,22 +159,28 @@ impl Passwords {
         digest.copy_from_slice(context.sign().as_ref());
         digest
     }
+}
 
-    fn is_remembered(&self, digest: &Digest) -> bool {
-        lock(&self.remembered).get(digest).is_some_and(|until| *until > Instant::now())
+/// Digests, each for a while.
+#[derive(Default)]
+struct Memory(Mutex<HashMap<Digest, Instant>>);
+
+impl Memory {
+    fn holds(&self, digest: &Digest) -> bool {
+        lock(&self.0).get(digest).is_some_and(|until| *until > Instant::now())
     }
 
-    fn remember(&self, digest: Digest) {
+    fn add(&self, digest: Digest) {
         let now = Instant::now();
-        let mut remembered = lock(&self.remembered);
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, until| *until > now);
+        let mut digests = lock(&self.0);
+        if digests.len() >= MAX_REMEMBERED {
+            digests.retain(|_, until| *until > now);
         }
-        if remembered.len() >= MAX_REMEMBERED {
-            let oldest = remembered.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key);
-            oldest.and_then(|oldest| remembered.remove(&oldest));
+        if digests.len() >= MAX_REMEMBERED {
+            let oldest = digests.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key);
+            oldest.and_then(|oldest| digests.remove(&oldest));
         }
-        remembered.insert(digest, now + REMEMBERED_FOR);
+        digests.insert(digest, now + REMEMBERED_FOR);
     }
 }
 
@@ -213,108 +195,6 @@ impl Drop for Landing<'_> {
     fn drop(&mut self) {
         lock(self.running).remove(&self.flight);
     }
-}
-
-/// Runs Argon2 on threads for blocking work.
-struct Runner {
-    places: Semaphore,
-    waiting: AtomicUsize,
-    runs: AtomicUsize,
-    usual_micros: AtomicU64,
-}
-
-impl Runner {
-    fn new() -> Self {
-        Self {
-            places: Semaphore::new(CONCURRENT_RUNS),
-            waiting: AtomicUsize::new(0),
-            runs: AtomicUsize::new(0),
-            usual_micros: AtomicU64::new(0),
-        }
-    }
-
-    async fn run(&self, claim: Claim, lockout: &Lockout, source: &Source) -> Outcome {
-        let waiting = Waiting::new(&self.waiting);
-        if waiting.before >= MAX_WAITING {
-            tracing::warn!("too many logins are being checked; one is told to come back");
-            return Outcome::Busy;
-        }
-        let Ok(Ok(_place)) = timeout(MAX_WAIT, self.places.acquire()).await else {
-            return Outcome::Busy;
-        };
-        drop(waiting);
-        // Guesses sent all at once have passed the first look at the lock.
-        if lockout.is_locked(source, Instant::now()) {
-            return Outcome::Locked;
-        }
-        self.runs.fetch_add(1, Ordering::Relaxed);
-        let began = std::time::Instant::now();
-        let checked = tokio::task::spawn_blocking(move || is_right(&claim)).await;
-        self.note_time(began.elapsed());
-        match checked {
-            Ok(true) => Outcome::Right,
-            Ok(false) => {
-                lockout.failed(source, Instant::now());
-                Outcome::Wrong
-            }
-            Err(_) => Outcome::Busy,
-        }
-    }
-
-    fn usual_time(&self) -> Duration {
-        Duration::from_micros(self.usual_micros.load(Ordering::Relaxed))
-    }
-
-    /// A running mean over some eight runs.
-    fn note_time(&self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let usual = self.usual_micros.load(Ordering::Relaxed);
-        let mean = if usual == 0 { micros } else { (usual / 8) * 7 + micros / 8 };
-        self.usual_micros.store(mean, Ordering::Relaxed);
-    }
-}
-
-/// Counts one who waits, also when it is dropped.
-struct Waiting<'a> {
-    count: &'a AtomicUsize,
-    before: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Runs Argon2 once, whatever the proof is.
-fn is_right(claim: &Claim) -> bool {
-    match &claim.proof {
-        Proof::Hash(hash) => hash_fits(hash, &claim.password),
-        Proof::Plain(own, decoy) => {
-            hash_fits(decoy, &claim.password);
-            own == &claim.password
-        }
-        Proof::Nothing(decoy) => {
-            hash_fits(decoy, &claim.password);
-            false
-        }
-    }
-}
-
-/// A broken hash fits nothing, and still takes its time; it was reported when it was read.
-fn hash_fits(hash: &Secret, password: &Secret) -> bool {
-    let broken = hash_problem(hash).is_some();
-    let text = if broken { DECOY } else { hash.expose() };
-    let fits = PasswordHash::new(text).is_ok_and(|parsed| {
-        Argon2::default().verify_password(password.expose().as_bytes(), &parsed).is_ok()
-    });
-    fits && !broken
 }
 
 fn new_key() -> hmac::Key {
@@ -334,43 +214,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_decoy_is_a_hash_like_those_we_make() {
-        assert_eq!(hash_problem(&Secret::new(DECOY)), None);
-        let made = hash_password(&Secret::new("tanstaaf")).expect("hashed");
-        assert_eq!(hash_problem(&made), None);
-        let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
-        assert_eq!(cost(made.expose()), cost(DECOY));
-        assert_eq!(made.expose().len() - cost(DECOY).len(), DECOY.len() - cost(DECOY).len());
-        assert!(hash_fits(&made, &Secret::new("tanstaaf")));
-        assert!(!hash_fits(&made, &Secret::new("tanstaaF")));
-        assert!(!hash_fits(&Secret::new(DECOY), &Secret::new("")));
-        assert!(!hash_fits(&Secret::new("nonsense"), &Secret::new("")));
-    }
-
-    #[test]
-    fn broken_hashes_are_explained() {
-        for hash in
-            ["", "secret", "$argon2id$v=19$m=19456,t=2,p=1", "$scrypt$ln=16$c2FsdHNhbHQ$AAAA"]
-        {
-            assert!(hash_problem(&Secret::new(hash)).is_some(), "{hash}");
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn memory_is_bounded_and_ends() {
         let passwords = Passwords::new();
         let digests: Vec<Digest> =
             (0..MAX_REMEMBERED + 10).map(|n| passwords.digest(&[&n.to_be_bytes()])).collect();
         for digest in &digests {
-            passwords.remember(*digest);
+            passwords.right.add(*digest);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(lock(&passwords.remembered).len(), MAX_REMEMBERED);
-        assert!(!passwords.is_remembered(&digests[9]));
-        assert!(passwords.is_remembered(&digests[10]));
+        assert_eq!(lock(&passwords.right.0).len(), MAX_REMEMBERED);
+        assert!(!passwords.right.holds(&digests[9]));
+        assert!(passwords.right.holds(&digests[10]));
         tokio::time::advance(REMEMBERED_FOR).await;
-        assert!(!passwords.is_remembered(&digests[MAX_REMEMBERED + 9]));
+        assert!(!passwords.right.holds(&digests[MAX_REMEMBERED + 9]));
     }
 
     #[tokio::test]
@@ -378,15 +235,12 @@ mod tests {
         let passwords = Passwords::new();
         let lockout = Arc::new(Lockout::default());
         let source = Source::new([127, 0, 0, 1].into(), [0; 32]);
-        let claim = Claim {
-            login: "erp".to_owned(),
-            password: Secret::new("x"),
-            proof: Proof::Nothing(Secret::new(DECOY)),
-        };
+        let claim =
+            Claim { login: "erp".to_owned(), password: Secret::new("x"), proof: Proof::Nothing };
         let given_up = passwords.check(claim, &lockout, &source).now_or_never();
         assert_eq!(given_up, None);
         assert!(lock(&passwords.running).is_empty());
-        assert_eq!(passwords.runner.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(passwords.runner.waiting(), 0);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use argon2::PasswordHasher;
+
 use super::*;
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -16,8 +18,14 @@ fn client(login: &str, password: ClientPassword) -> Client {
     }
 }
 
+/// A hash with the default cost.
+pub(super) fn hash_of(password: &str) -> Secret {
+    let hash = argon2::Argon2::default().hash_password(password.as_bytes()).expect("hashed");
+    Secret::new(hash.to_string())
+}
+
 fn hashed(password: &str) -> ClientPassword {
-    ClientPassword::Hash(hash_password(&Secret::new(password)).expect("hashed"))
+    ClientPassword::Hash(hash_of(password))
 }
 
 fn plain(password: &str) -> ClientPassword {
@@ -49,6 +57,13 @@ async fn logins_are_found_without_case_exact_ones_first() {
         ("*@example.com", "shared", None),
         ("@example.com", "shared", None),
         ("ji\nm@example.com", "shared", None),
+        ("ji m@example.com", "shared", None),
+        ("\"jim\"@example.com", "shared", None),
+        ("../users/boss@example.com", "shared", None),
+        ("boss@example.org@example.com", "shared", None),
+        ("boss%40example.org?@example.com", "shared", None),
+        ("jim\0@example.com", "shared", None),
+        ("o'neil+x.y_z-1@example.com", "shared", Some("o'neil+x.y_z-1@example.com")),
         ("nobody", "p", None),
         ("", "", None),
     ] {
@@ -58,19 +73,20 @@ async fn logins_are_found_without_case_exact_ones_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_wrong_login_costs_one_run_and_a_good_one_only_the_first() {
+async fn a_password_right_or_wrong_costs_a_run_the_first_time() {
     let logins = Logins::new(vec![client("a", hashed("x")), client("b", plain("y"))]);
     let mut runs = 0;
     for (login, password, cost) in [
         ("a", "x", 1),
         ("A", "x", 0),
         ("a", "y", 1),
-        ("a", "y", 1),
+        ("a", "y", 0),
         ("b", "y", 1),
         ("b", "y", 0),
         ("b", "x", 1),
         ("c", "x", 1),
-        ("c", "x", 1),
+        ("c", "x", 0),
+        ("c", "y", 1),
     ] {
         name(&logins, LOCAL, login, password).await;
         runs += cost;
@@ -97,8 +113,12 @@ async fn the_locked_out_hear_the_same_after_the_same_time_at_no_cost() {
     let logins = Logins::new(vec![client("erp", hashed("x")), client("web", hashed("z"))]);
     let far: IpAddr = "192.0.2.7".parse().expect("an address");
     assert!(name(&logins, far, "web", "z").await.is_some());
-    for guess in ["1", "2", "3", "4", "5"] {
-        assert_eq!(name(&logins, far, "erp", guess).await, None);
+    for guess in 0..50 {
+        assert_eq!(name(&logins, far, "erp", &guess.to_string()).await, None);
+        tokio::time::advance(Duration::from_secs(20)).await;
+    }
+    for guess in 50..60 {
+        name(&logins, far, &guess.to_string(), "x").await;
     }
     let (runs, began) = (logins.passwords.runs(), Instant::now());
     assert_eq!(name(&logins, far, "erp", "x").await, None);
@@ -111,7 +131,7 @@ async fn the_locked_out_hear_the_same_after_the_same_time_at_no_cost() {
     let near: IpAddr = "192.0.2.8".parse().expect("an address");
     assert!(name(&logins, near, "web", "z").await.is_some());
     assert_eq!(began.elapsed(), Duration::ZERO);
-    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::advance(Duration::from_secs(900)).await;
     assert!(name(&logins, far, "erp", "x").await.is_some());
 }
 
@@ -123,6 +143,25 @@ async fn local_applications_do_not_lock_each_other_out() {
     }
     assert_eq!(name(&logins, LOCAL, "erp", "x").await, None);
     assert!(name(&logins, LOCAL, "web", "z").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_password_sent_for_ever_locks_nobody_out() {
+    let logins = Logins::new(vec![client("erp", hashed("x"))]);
+    for _ in 0..100 {
+        assert_eq!(name(&logins, LOCAL, "erp", "old").await, None);
+    }
+    assert!(name(&logins, LOCAL, "erp", "x").await.is_some());
+    assert_eq!(logins.passwords.runs(), 2);
+    // It is looked at again when the client's own password has changed.
+    logins.replace(vec![client("erp", hashed("old"))]);
+    assert!(name(&logins, LOCAL, "erp", "old").await.is_some());
+}
+
+#[test]
+fn a_login_in_a_log_line_is_short() {
+    assert_eq!(shown("jane@example.com"), "jane@example.com");
+    assert_eq!(shown(&"\u{e4}".repeat(10_000)).chars().count(), 81);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,8 +178,9 @@ async fn guesses_sent_all_at_once_are_stopped_too() {
 async fn replacing_clients_counts_at_once_and_keeps_locks() {
     let logins = Logins::new(vec![client("erp", plain("old")), client("web", plain("w"))]);
     assert!(name(&logins, LOCAL, "erp", "old").await.is_some());
-    for guess in 0..5 {
+    for guess in 0..20 {
         name(&logins, LOCAL, "web", &guess.to_string()).await;
+        tokio::time::advance(Duration::from_secs(15)).await;
     }
     logins.replace(vec![client("erp", hashed("new")), client("web", plain("w"))]);
     assert_eq!(name(&logins, LOCAL, "erp", "old").await, None);
@@ -153,7 +193,7 @@ async fn a_password_file_is_followed() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("staff");
     let write = |login: &str, password: &str| {
-        let hash = hash_password(&Secret::new(password)).expect("hashed");
+        let hash = hash_of(password);
         std::fs::write(&path, format!("{login}:{}\n", hash.expose())).expect("written");
     };
     write("Jane@example.com", "one");
@@ -166,16 +206,4 @@ async fn a_password_file_is_followed() {
     write("jane@example.com", "two");
     assert_eq!(name(&logins, LOCAL, "jane@example.com", "one").await, None);
     assert!(name(&logins, LOCAL, "jane@example.com", "two").await.is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_broken_hash_is_named_and_never_matches() {
-    let broken = ClientPassword::Hash(Secret::new("hunter2"));
-    let logins = Logins::new(vec![client("erp", broken)]);
-    let problems = logins.problems().join(" ");
-    assert!(problems.contains("Proxy.Client.erp.PasswordHash"), "{problems}");
-    assert!(!problems.contains("hunter2"));
-    assert_eq!(name(&logins, LOCAL, "erp", "hunter2").await, None);
-    assert_eq!(logins.passwords.runs(), 1);
-    assert!(!format!("{logins:?}").contains("hunter2"));
 }

@@ -17,9 +17,9 @@ use super::stream::{ClientStream, Peer};
 
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
-    let idle_timeout = context.limits.idle_timeout;
+    let (idle_timeout, stopping) = (context.limits.idle_timeout, context.stopping.clone());
     // Boxed, so that nothing of it is left while the relay runs.
     if let Some(handover) = Box::pin(session::until_login(context, peer, stream)).await {
-        handover.run(idle_timeout).await;
+        handover.run(idle_timeout, &stopping).await;
     }
 }

@@ -3,7 +3,7 @@
 //! Danger: mail programs ask for the password again when they read `[AUTH]`. Rule: only
 //! [`refusal`] turns a failure into words, and only a wrong password gets that code (RFC 3206).
 
-use crate::frontend::attempts::Refusal;
+use crate::frontend::attempts::{Failure, Refusal};
 use crate::frontend::conversation::Parting;
 use crate::frontend::stream::Privacy;
 use crate::mail::Kind;
@@ -23,7 +23,7 @@ pub(super) fn capabilities(privacy: Privacy) -> Vec<&'static str> {
 
 /// The answer to a login that failed.
 pub(super) fn refusal(refusal: Refusal) -> String {
-    let Refusal::Failed(kind, reference) = refusal else {
+    let Refusal::Failed(Failure { kind, hint, reference }) = refusal else {
         return "-ERR [AUTH] wrong login or password".to_owned();
     };
     let code = if kind.is_temporary() { "SYS/TEMP" } else { "SYS/PERM" };
@@ -39,7 +39,7 @@ pub(super) fn refusal(refusal: Refusal) -> String {
             "the mail service can't be reached at present; try again later"
         }
     };
-    format!("-ERR [{code}] {text} (ref {reference})")
+    format!("-ERR [{code}] {} (ref {reference})", hint.unwrap_or(text))
 }
 
 /// The last word, where one is owed.
@@ -73,11 +73,20 @@ mod tests {
             (Kind::Unavailable, "-ERR [SYS/TEMP] "),
             (Kind::OutcomeUnknown, "-ERR [SYS/TEMP] "),
         ] {
-            let text = refusal(Refusal::Failed(kind, reference));
+            let text = refusal(Refusal::Failed(Failure { kind, hint: None, reference }));
             assert!(text.starts_with(start), "{text}");
             assert!(text.ends_with(&format!("(ref {reference})")), "{text}");
             assert!(text.len() < 510 && !text.contains("password"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_hint_stands_in_the_place_of_the_general_words() {
+        let reference = SessionId::random().reference(1);
+        let hint = Some(crate::config::MAPI_NOTICE);
+        let text = refusal(Refusal::Failed(Failure { kind: Kind::Unsupported, hint, reference }));
+        let expected = format!("-ERR [SYS/PERM] {} (ref {reference})", crate::config::MAPI_NOTICE);
+        assert_eq!(text, expected);
     }
 
     #[test]

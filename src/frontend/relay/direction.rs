@@ -1,8 +1,9 @@
 //! One direction of a relay.
 //!
 //! Danger: bytes that are read and then lost in an error, or written and never flushed, hang a
-//! session. Rule: what has been read is written before anything else is looked at, and the writer
-//! is flushed whenever the reader has nothing more.
+//! session. Rule: what has been read is written before anything else is looked at, the writer is
+//! flushed whenever the reader has nothing more, and a failure says which of the two sides it is of:
+//! what comes from a side that takes nothing more is still worth reading.
 
 use std::io;
 use std::pin::Pin;
@@ -30,6 +31,15 @@ enum Phase {
     Done,
 }
 
+/// Why a direction ended before its time.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing more comes; what came before is written.
+    Reader(io::Error),
+    /// Nothing more is taken.
+    Writer(io::Error),
+}
+
 /// See the module.
 pub(super) struct Direction {
     pool: &'static Pool,
@@ -39,12 +49,21 @@ pub(super) struct Direction {
     ended: Option<io::Result<()>>,
     unflushed: bool,
     octets: u64,
+    failure: Option<Failure>,
 }
 
 impl Direction {
     pub(super) fn new(pool: &'static Pool, ahead: Bytes) -> Self {
         let held = if ahead.is_empty() { Held::Nothing } else { Held::Ahead(ahead) };
-        Self { pool, held, phase: Phase::Copying, ended: None, unflushed: false, octets: 0 }
+        Self {
+            pool,
+            held,
+            phase: Phase::Copying,
+            ended: None,
+            unflushed: false,
+            octets: 0,
+            failure: None,
+        }
     }
 
     /// Octets written so far.
@@ -56,8 +75,38 @@ impl Direction {
         matches!(self.phase, Phase::Done)
     }
 
-    /// Copies as much as it can; ready when the reader has ended and the writer knows.
+    /// True when it is done because its reader broke: then nothing can be written there either.
+    pub(super) fn has_lost_its_reader(&self) -> bool {
+        self.is_done() && matches!(self.failure, Some(Failure::Reader(_)))
+    }
+
+    /// Why it ended before its time.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        let (Failure::Reader(error) | Failure::Writer(error)) = self.failure.take()?;
+        Some(error)
+    }
+
+    /// Copies as much as it can; ready when it is done.
     pub(super) fn poll_copy<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Poll<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        if let Err(error) = ready!(self.poll_steps(cx, reader, writer)) {
+            self.failure = Some(Failure::Writer(error));
+            self.phase = Phase::Done;
+            self.release();
+        }
+        Poll::Ready(())
+    }
+
+    /// An error is the writer's.
+    fn poll_steps<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
@@ -139,7 +188,8 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         if let Some(ended) = self.ended.take() {
-            return Poll::Ready(self.close(ended));
+            self.close(ended);
+            return Poll::Ready(Ok(()));
         }
         let mut buffer = self.pool.take();
         let mut filling = ReadBuf::new(&mut buffer);
@@ -168,15 +218,11 @@ impl Direction {
         }
     }
 
-    fn close(&mut self, ended: io::Result<()>) -> io::Result<()> {
-        match ended {
-            // Many programs close TLS without saying so (no close_notify).
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            _ => {
-                self.phase = Phase::Closing;
-                Ok(())
-            }
-        }
+    fn close(&mut self, ended: io::Result<()>) {
+        // Many programs close TLS without saying so (no close_notify).
+        let error = ended.err().filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
+        self.failure = error.map(Failure::Reader);
+        self.phase = Phase::Closing;
     }
 
     /// Always pending: the reader has nothing more for now.

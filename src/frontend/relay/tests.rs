@@ -123,6 +123,67 @@ async fn a_service_that_ignores_the_end_is_left_soon() {
     drop(running.upstream);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stopping_process_waits_for_bytes_that_move_and_for_no_others() {
+    let (mut client, near) = duplex(64);
+    let (far, mut upstream) = duplex(64);
+    let mut relay =
+        with_buffers(Box::leak(Box::new(Pool::new())), near, far, Ahead::default(), HOUR);
+    relay.hurry();
+    let began = Instant::now();
+    let relay = tokio::spawn(relay);
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        upstream.write_all(b"more").await.expect("write");
+        expect(&mut client, "more").await;
+    }
+    let summary = relay.await.expect("no panic");
+    assert!(matches!(summary.end, End::Idle), "{summary:?}");
+    assert_eq!(began.elapsed().as_secs(), 13);
+}
+
+/// Sends what it holds, then ends; takes nothing.
+struct Deaf(&'static [u8]);
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_has_sent_arrives_although_it_takes_nothing_more() {
+    // The client reads slowly, so most of the message is still held when QUIT meets a closed door.
+    let (mut client, near) = duplex(8);
+    let message: &'static [u8] = &[b'm'; 50_000];
+    let ahead = Ahead { to_upstream: Bytes::from("QUIT\r\n"), to_client: Bytes::new() };
+    let relay = tokio::spawn(relay(near, Deaf(message), ahead, HOUR));
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).await.expect("read");
+    assert_eq!(got.len(), message.len());
+    let summary = relay.await.expect("no panic");
+    assert!(matches!(summary.end, End::Broken(_)), "{summary:?}");
+    assert_eq!((summary.to_upstream, summary.to_client), (0, 50_000));
+}
+
 /// Gives some bytes, then fails once; then pretends to have ended, as sockets do.
 struct Failing(Vec<io::Result<&'static [u8]>>);
 

@@ -260,3 +260,31 @@ fn debug_shows_nothing() {
     let client = client(None, Some("http://u:s3cret@proxy.example:3128")).expect("built");
     assert_eq!(format!("{client:?}"), "HttpClient");
 }
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let parse = |text: &str| {
+        let headers = [(header::RETRY_AFTER, text.parse().expect("a header value"))];
+        let answer = Answer {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            headers: headers.into_iter().collect(),
+            body: Vec::new(),
+        };
+        answer.retry_after()
+    };
+    let soon = OffsetDateTime::now_utc() + Duration::from_secs(100);
+    let soon = soon.format(&Rfc2822).expect("a date").replace("+0000", "GMT");
+    let wait = parse(&soon).expect("a date");
+    assert!((90..=100).contains(&wait.as_secs()), "{soon}: {wait:?}");
+    for (text, secs) in [
+        ("7", Some(7)),
+        (" 7 ", Some(7)),
+        ("99999999", Some(3600)),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+        ("Wed, 06 Nov 2199 08:49:37 GMT", Some(3600)),
+        ("-1", None),
+        ("soon", None),
+    ] {
+        assert_eq!(parse(text).map(|wait| wait.as_secs()), secs, "{text}");
+    }
+}

@@ -5,15 +5,14 @@
 //! others go by status; the text always carries the request id that Microsoft's support asks for
 //! (Graph page `concepts/errors`).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::client::Answer;
 use crate::mail::{Error, Kind, SmtpReply};
+use crate::oauth;
 
 /// Octets of the service's own words that are repeated.
 const MAX_WORDS: usize = 300;
@@ -220,16 +219,9 @@ pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> E
     Error::new(kind, text).with_reply(SmtpReply::new(code, enhanced, row.words))
 }
 
-/// Seconds or an HTTP date (RFC 9110 section 10.2.3).
+/// How long Graph asks us to wait.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
-    }
-    // An HTTP date is RFC 2822's but for the name of its zone.
-    let date = OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok()?;
-    let wait = SystemTime::from(date).duration_since(SystemTime::now()).unwrap_or_default();
-    Some(wait.min(MAX_RETRY_AFTER))
+    oauth::retry_after(headers).map(|wait| wait.min(MAX_RETRY_AFTER))
 }
 
 /// The codes of an error, the most specific one first: inner errors nest.

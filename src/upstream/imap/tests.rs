@@ -222,7 +222,7 @@ async fn starttls_is_done_before_anything_is_said() {
 async fn starttls_fails_closed() {
     for (transcript, words) in [
         ("S: * OK [CAPABILITY IMAP4rev1] hi\nEOF", "does not offer STARTTLS"),
-        ("S: * PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\nEOF", "does not offer STARTTLS"),
+        ("S: * PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\nEOF", "PREAUTH"),
         (
             "S: * OK [CAPABILITY STARTTLS] hi\nC: a1 STARTTLS\nS: a1 OK go\\r\\n* OK x\nEOF",
             "ahead of the TLS handshake",
@@ -237,16 +237,11 @@ async fn starttls_fails_closed() {
 }
 
 #[tokio::test]
-async fn preauth_needs_no_login() {
-    let transcript = "S: * PREAUTH hi
-        C: a1 CAPABILITY
-        S: * CAPABILITY IMAP4rev1
-        S: a1 OK done
-        HOLD";
-    let scripted = Scripted::start(&[transcript]).await;
-    let relay = open(&upstream(&scripted, Security::Plain, password("x"))).await.expect("open");
-    assert_eq!(relay.capabilities, ["IMAP4rev1"]);
-    drop(relay);
+async fn a_session_that_is_open_already_may_be_anybodys() {
+    let scripted = Scripted::start(&["S: * PREAUTH hi\nEOF"]).await;
+    let error = failure(&upstream(&scripted, Security::Plain, password("x"))).await;
+    assert_eq!(error.kind, Kind::SignInNeeded);
+    assert!(error.text.contains("PREAUTH"), "{}", error.text);
     scripted.finish().await;
 }
 
