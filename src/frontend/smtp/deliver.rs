@@ -56,7 +56,9 @@ impl Session {
         chunks.read(&mut self.connection, size).await?;
         if let Err(answer) = has_recipients(&mail) {
             self.reply(&answer);
-            return Ok(State::InTransaction(sender, mail));
+            // RFC 3030 section 2: only RSET helps now. What follows in a pipeline must not become a
+            // message that lacks this chunk.
+            return Ok(sender.ready());
         }
         if last {
             self.deliver(&sender, mail, chunks.finish()).await;

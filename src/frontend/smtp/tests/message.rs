@@ -158,6 +158,11 @@ async fn chunks_at_the_wrong_time_are_read_over() {
          C: BDAT 6
          C: QUIT
          S: 503 5.5.1 Say RCPT first
+         C: RCPT TO:<a@example.com>
+         C: BDAT 6 LAST
+         C: QUIT
+         S: 503 5.5.1 Say MAIL first
+         S: 503 5.5.1 Say MAIL first
          C: BDAT six
          S: 501 5.5.4 ...
          S: (closed)",
