@@ -1,13 +1,16 @@
 //! SMTP services: a sending role's messages go out as SMTP transactions.
 //!
 //! Danger: a message sent twice or not at all, because a connection died at the wrong moment. Rule:
-//! a transaction moves to another connection only while nothing of it has been answered; after the
-//! last octet of the message nothing is ever repeated, the outcome is told as unknown. Client
-//! sessions and upstream connections are separate things: see `pool`.
+//! a transaction moves to another connection only while nothing of the message has been handed over;
+//! after its last octet nothing is ever repeated, the outcome is told as unknown. Client sessions and
+//! upstream connections are separate things: see `pool` and `held`.
 
 mod auth;
 mod connection;
 mod delivery;
+mod envelope;
+mod held;
+mod outcome;
 mod pool;
 mod refusal;
 mod transaction;
@@ -114,6 +117,15 @@ struct Lease {
     key: String,
     /// True when it was open before: the service may have closed it unnoticed.
     kept: bool,
+    /// MAIL was accepted on it, with SMTPUTF8 or without; `None`: this transaction has not begun.
+    utf8: Option<bool>,
+}
+
+impl Lease {
+    /// True when a failure may mean no more than that the connection was left alone for too long.
+    fn may_be_stale(&self) -> bool {
+        self.kept || self.connection.was_idle
+    }
 }
 
 impl Sender {
@@ -122,7 +134,7 @@ impl Sender {
         let credentials = self.login.credentials(&self.service.role, client).await?;
         let key = credentials.key().to_owned();
         match self.pool.take(&key) {
-            Some(connection) => Ok(Lease { connection, key, kept: true }),
+            Some(connection) => Ok(Lease { connection, key, kept: true, utf8: None }),
             None => self.open(client, credentials).await,
         }
     }
@@ -148,7 +160,7 @@ impl Sender {
             outcome => outcome,
         };
         let connection = connection.map_err(SignIn::into_error)?;
-        Ok(Lease { connection, key, kept: false })
+        Ok(Lease { connection, key, kept: false, utf8: None })
     }
 
     async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Connection, SignIn> {
