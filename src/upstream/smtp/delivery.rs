@@ -81,7 +81,7 @@ async fn send_by_bdat(connection: &mut Connection, message: &Message) -> Result<
     let mut blocks = Blocks::new(connection);
     blocks.pending.extend_from_slice(command.as_bytes());
     let mut reader = message.reader();
-    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+    while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
         blocks.push(piece).await?;
     }
     blocks.flush().await
@@ -103,7 +103,7 @@ async fn send_by_data(connection: &mut Connection, message: &Message) -> Result<
     let mut blocks = Blocks::new(connection);
     let mut stuffer = DotStuffer::new();
     let mut reader = message.reader();
-    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+    while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
         stuffer.feed(&piece, &mut blocks.pending);
         if blocks.pending.len() >= BLOCK {
             blocks.flush().await?;

@@ -14,7 +14,7 @@ use crate::upstream::connect::Service;
 /// Refuses what the service said that it does not take. 8-bit content without 8BITMIME is refused
 /// only when the client declared it (RFC 6152 section 3): an application that does not declare it
 /// has been sending just that to just this service, and services are 8-bit clean.
-pub(super) fn check_message(
+pub(super) async fn check_message(
     service: &Service,
     offered: &Extensions,
     from: &ReversePath,
@@ -28,7 +28,7 @@ pub(super) fn check_message(
         return Err(no_utf8(service));
     }
     let declared = from.body == BodyKind::EightBit && !offered.eight_bit_mime;
-    if declared && !is_seven_bit(service, message)? {
+    if declared && !is_seven_bit(service, message).await? {
         let words = "does not take 8-bit content (8BITMIME), which this message has";
         let reply = SmtpReply::new(554, (5, 6, 3), "The mail service takes 7-bit content only");
         return Err(service.error(Kind::Unsupported, words).with_reply(reply));
@@ -36,9 +36,9 @@ pub(super) fn check_message(
     Ok(())
 }
 
-fn is_seven_bit(service: &Service, message: &Message) -> Result<bool, mail::Error> {
+async fn is_seven_bit(service: &Service, message: &Message) -> Result<bool, mail::Error> {
     let mut reader = message.reader();
-    while let Some(piece) = reader.next_piece().map_err(|error| unreadable(service, error))? {
+    while let Some(piece) = reader.next().await.map_err(|error| unreadable(service, error))? {
         if !piece.is_ascii() {
             return Ok(false);
         }

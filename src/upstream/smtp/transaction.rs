@@ -232,6 +232,7 @@ impl SmtpTransaction {
         }
         let connection = &mut lease.connection;
         check_message(&self.sender.service, &connection.extensions, &self.from, message)
+            .await
             .map_err(Unsent::Refused)?;
         hand_over(connection, message).await.map_err(Unsent::Message)
     }

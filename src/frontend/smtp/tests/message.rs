@@ -193,6 +193,18 @@ async fn chunks_beyond_the_limit() {
 }
 
 #[tokio::test]
+async fn a_header_for_which_there_is_no_memory_is_refused_for_now() {
+    let mut talk = with_envelope(Setup::default()).await;
+    talk.say("C: DATA\nS: 354 ...").await;
+    let header = format!("X: {}\r\n", "y".repeat(70)).repeat(12_000);
+    talk.send(header.as_bytes()).await;
+    talk.say("C:\nC: text\nC: .\nS: 452 4.3.1 Insufficient system storage ...").await;
+    assert_eq!((talk.role.sent(), talk.messages.used()), (vec![], 0));
+    talk.say(ENVELOPE).await;
+    talk.say("C: DATA\nS: 354 ...\nC: small\nC: .\nS: 250 2.0.0 Ok: queued as 1").await;
+}
+
+#[tokio::test]
 async fn a_large_message_goes_through_a_file_and_back() {
     let limits = Limits { max_message_bytes: 8 << 20, ..Setup::default().limits };
     let mut talk = with_envelope(Setup { limits, ..Setup::default() }).await;
