@@ -1,7 +1,8 @@
 //! From a checked role to the object that does its work.
 //!
 //! Danger: two roles that share an object share its mailbox. Rule: each role has its own token
-//! source and its own upstream; only the HTTP client and the trusted roots are common.
+//! source and its own upstream; only the HTTP client, the trusted roots and the turns at a mailbox
+//! are common.
 
 use std::sync::Arc;
 
@@ -12,18 +13,20 @@ use crate::config::{
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
 use crate::tls::ClientTls;
-use crate::upstream::graph::{GraphMailbox, GraphSubmission};
+use crate::upstream::graph::{GraphMailbox, GraphSubmission, Turns};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
 /// What every role is built with.
 struct Builder<'a> {
     tls: &'a ClientTls,
     http: HttpClient,
+    turns: Turns,
 }
 
 /// All roles that are on.
 pub(super) fn build(config: &Config, tls: &ClientTls) -> Result<Roles, Error> {
-    let builder = Builder { tls, http: HttpClient::new(tls, &config.upstream)? };
+    let builder =
+        Builder { tls, http: HttpClient::new(tls, &config.upstream)?, turns: Turns::default() };
     let mut roles = Roles::default();
     for role in &config.sending {
         roles.add_sending(&role.name, builder.sending(role)?);
@@ -54,6 +57,7 @@ impl Builder<'_> {
                     *large_messages,
                     oauth::microsoft(account, resource, &self.http, &role.name)?,
                     self.http.clone(),
+                    &self.turns,
                 ))
             }
         })

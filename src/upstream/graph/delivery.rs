@@ -69,7 +69,7 @@ pub(super) struct Memory {
 /// A message whose header already names its recipients, on its way.
 #[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
-    pub mailbox: &'a Mailbox,
+    pub mailbox: &'a Arc<Mailbox>,
     pub message: &'a Arc<Message>,
     pub policy: Policy,
     pub memory: &'a Memory,
@@ -148,7 +148,7 @@ impl Delivery<'_> {
 
     async fn complete(
         self,
-        draft: Draft,
+        mut draft: Draft,
         attachments: &[(Part, u64)],
         patience: &mut Patience,
     ) -> Result<String, Error> {
