@@ -251,6 +251,36 @@ async fn a_reset_after_the_body_is_looked_up() {
 }
 
 #[tokio::test]
+async fn an_old_copy_with_the_same_message_id_is_no_proof() {
+    let copy = |made: &str| {
+        format!(
+            "{{\"value\":[{{\"id\":\"1\",\"internetMessageId\":\"<m'1@example.com>\",\
+             \"createdDateTime\":\"{made}\"}}]}}"
+        )
+    };
+    let old = copy("2020-02-29T12:00:00Z");
+    let answers = [None].into_iter().chain([0; 3].map(|_| Some(raw(200, &old))));
+    let url = raw_listener(answers.collect()).await;
+    let role = submission(&url, true, LargeMessages::Upload, Tokens::default());
+    assert_eq!(send(&role, small()).await.expect_err("lost").kind, Kind::Unavailable);
+    let now = time::OffsetDateTime::now_utc();
+    let now = now.format(&time::format_description::well_known::Rfc3339).expect("a date");
+    let url = raw_listener(vec![None, Some(raw(200, &copy(&now)))]).await;
+    let role = submission(&url, true, LargeMessages::Upload, Tokens::default());
+    send(&role, small()).await.expect("found");
+}
+
+#[tokio::test]
+async fn an_answer_from_a_gateway_on_the_way_is_looked_up() {
+    for status in [520, 599] {
+        let (fake, role) = upload_role().await;
+        fake.fault("sendMail", [Fault::DoneBut(status)]);
+        send(&role, small()).await.expect("found");
+        assert_eq!(fake.sent().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn large_attachments_are_uploaded_in_slices() {
     let (fake, role) = upload_role().await;
     let (text, octets) = with_attachments(&[2_000, 9_000_000, 2_900_000]);
