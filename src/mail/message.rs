@@ -177,7 +177,7 @@ mod tests {
             let mut reader = other.reader();
             assert_eq!(reader.next_piece().expect("memory").expect("header"), "C: d\r\n\r\n");
             let rest = reader.next_piece().expect("memory").unwrap_or_default();
-            assert_eq!(rest, text[header..].as_bytes());
+            assert_eq!(rest, &text.as_bytes()[header..]);
         }
     }
 }

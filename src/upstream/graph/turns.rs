@@ -14,7 +14,10 @@ pub(super) const CONCURRENT: usize = 4;
 
 /// The turns of every mailbox; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<HashMap<(String, String), Arc<Semaphore>>>>);
+pub struct Turns(Arc<Mutex<ByMailbox>>);
+
+/// By application and mailbox.
+type ByMailbox = HashMap<(String, String), Arc<Semaphore>>;
 
 impl Turns {
     /// Those of the mailbox `user` for the application `client_id`.

@@ -30,6 +30,9 @@ pub struct Timeouts {
     pub block: Duration,
     /// The answer after the last octet: the service may be delivering meanwhile.
     pub data_end: Duration,
+    /// Waiting for a connection where the service allows no more of them. Applications give up
+    /// after 100 seconds.
+    pub turn: Duration,
     /// A connection is held for a client that is silent in the middle of its transaction.
     pub hold: Duration,
     /// After so long without a reply a connection may have been lost unnoticed.
@@ -47,6 +50,7 @@ impl Default for Timeouts {
             data_start: Duration::from_secs(2 * 60),
             block: Duration::from_secs(3 * 60),
             data_end: Duration::from_secs(10 * 60),
+            turn: Duration::from_secs(45),
             hold: Duration::from_secs(30),
             idle: Duration::from_secs(5),
             farewell: Duration::from_secs(2),

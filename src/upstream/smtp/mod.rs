@@ -17,9 +17,11 @@ mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout};
 
 use self::connection::Connection;
 pub use self::connection::Timeouts;
@@ -110,6 +112,10 @@ struct Sender {
     warned: AtomicBool,
 }
 
+/// A service that allows no more connections is asked again after so long: each attempt is a login,
+/// and too many of them are refused as well.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+
 /// A connection for one transaction.
 struct Lease {
     connection: Connection,
@@ -129,13 +135,27 @@ impl Lease {
 }
 
 impl Sender {
-    /// A kept connection, or a fresh one.
+    /// A kept connection, or a fresh one. Where the service allows no more of them, one that comes
+    /// free.
     async fn lease(&self, client: Option<&str>) -> Result<Lease, mail::Error> {
-        let credentials = self.login.credentials(&self.service.role, client).await?;
-        let key = credentials.key().to_owned();
-        match self.pool.take(&key) {
-            Some(connection) => Ok(Lease { connection, key, kept: true, utf8: None }),
-            None => self.open(client, credentials).await,
+        let patience = Instant::now() + self.timeouts.turn;
+        loop {
+            let freed = self.pool.freed();
+            let credentials = self.login.credentials(&self.service.role, client).await?;
+            let key = credentials.key().to_owned();
+            if let Some(connection) = self.pool.take(&key) {
+                return Ok(Lease { connection, key, kept: true, utf8: None });
+            }
+            match self.open(client, credentials).await {
+                Err(error) if refusal::is_for_want_of_a_connection(&error) => {
+                    if Instant::now() + TRY_AGAIN > patience {
+                        return Err(error);
+                    }
+                    // One may also have ended elsewhere: another program may use the mailbox.
+                    let _ = timeout(TRY_AGAIN, freed).await;
+                }
+                result => return result,
+            }
         }
     }
 

@@ -145,12 +145,24 @@ pub fn of_login(
         words.push_str(advice);
     }
     let mut error = service.error(kind, words);
+    if reply.code == 432 {
+        error = error.with_reply(no_connection());
+    }
     if kind == Kind::SignInNeeded {
         error = error.with_reply(client_reply(kind, reply));
     }
     let newer_may_help =
         kind == Kind::SignInNeeded && mechanism == "XOAUTH2" && reply.code == 535 && !switched_off;
     SignIn::Refused { error, newer_may_help }
+}
+
+/// True when the service lets this mailbox have no further connection (Exchange: three).
+pub fn is_for_want_of_a_connection(error: &mail::Error) -> bool {
+    error.reply.as_ref() == Some(&no_connection())
+}
+
+fn no_connection() -> SmtpReply {
+    SmtpReply::new(451, (4, 3, 2), "The mail service allows this mailbox no further connection")
 }
 
 fn login_kind(reply: &Reply) -> Kind {

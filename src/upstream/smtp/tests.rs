@@ -541,6 +541,30 @@ async fn a_slow_client_leaves_its_connection_to_others() {
 }
 
 #[tokio::test]
+async fn who_gets_no_connection_waits_for_one_that_comes_free() {
+    let login = format!("{}\nC~ AUTH PLAIN", auth_hello("PLAIN"));
+    let first = format!("{login}\nS: 235 ok\n{START}\n{DATA}\n{START}\n{DATA}\nHOLD");
+    let refused = format!("{login}\nS: 432 4.3.2 Concurrent connections limit exceeded\nC: QUIT");
+    let scripted = Scripted::start(&[&first, &refused]).await;
+    let password = || Login::Basic { login: Template::new("jane"), password: "hunter2".into() };
+    let busy = submission(&scripted, Security::Plain, password());
+    let slow = slow_client(&busy).await;
+    let (waiting, held) = tokio::join!(send(&busy), async {
+        scripted.played(1).await;
+        deliver(slow).await
+    });
+    waiting.expect("sent");
+    held.expect("sent");
+    // In the end the client hears why.
+    let scripted = Scripted::start(&[&refused]).await;
+    let mut submission = submission(&scripted, Security::Plain, password());
+    submission.adjust(|sender| sender.timeouts.turn = Duration::ZERO);
+    let error = begin_failure(&submission).await;
+    assert_eq!(error.kind, Kind::Throttled { retry_after: None });
+    assert_eq!(error.reply.expect("reply").enhanced, (4, 3, 2));
+}
+
+#[tokio::test]
 async fn a_reply_that_nobody_waited_for_is_not_taken_for_the_next_one() {
     let first = format!("{HELLO}\n{START}\nC: RCPT TO:<x@c.example>\nC~ never\n");
     let second = format!(
