@@ -2,8 +2,8 @@
 //!
 //! Danger: thousands of clients, each with a message half sent, fill the memory, and one client
 //! that does so on purpose shuts out all others. Rule: what a message holds is counted in its
-//! [`Share`], by capacity and headers included, and given back when the share is dropped; the first
-//! [`FREE`] octets of each message are not counted, so that usual mail passes a budget that is used
+//! `Share`, by capacity and headers included, and given back when the share is dropped; the first
+//! `FREE` octets of each message are not counted, so that usual mail passes a budget that is used
 //! up (its content then goes to a file).
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Taking a message in as it arrives.
 //!
 //! Danger: thousands of messages half sent fill the memory; a full or slow disk, written to on the
-//! threads that serve sessions, stops them all. Rule: all that is held is counted ([`Share`]); when
+//! threads that serve sessions, stops them all. Rule: all that is held is counted (`Share`); when
 //! the budget is used up, or one message exceeds 32 MiB, its content goes to an unnamed file, which
 //! only other threads write ([`MessageBuffer::settle`]). A header has no other place than memory:
 //! without any left the message is refused, for the time being.
