@@ -79,7 +79,7 @@ impl App {
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
             tls: server_tls(config)?,
-            messages: MemoryBudget::new(MESSAGE_MEMORY),
+            messages: MemoryBudget::with_folder(MESSAGE_MEMORY, state.clone()),
             host_name: HOST_NAME.to_owned(),
             stopping: CancellationToken::new(),
         };

@@ -1,7 +1,8 @@
 //! From a checked role to the object that does its work.
 //!
 //! Danger: two roles that share an object share its mailbox. Rule: each role has its own token
-//! source and its own upstream; only the HTTP client and the trusted roots are common.
+//! source and its own upstream; only the HTTP client, the trusted roots and the turns at a mailbox
+//! are common.
 
 use std::sync::Arc;
 
@@ -13,13 +14,14 @@ use crate::config::{
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
 use crate::tls::ClientTls;
-use crate::upstream::graph::{GraphMailbox, GraphSubmission};
+use crate::upstream::graph::{GraphMailbox, GraphSubmission, Turns};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
 /// What every role is built with.
 pub(super) struct Builder {
     tls: ClientTls,
     http: HttpClient,
+    turns: Turns,
 }
 
 /// All roles that are on.
@@ -38,7 +40,8 @@ pub(super) fn build(config: &Config, tls: &ClientTls) -> Result<Roles, Error> {
 impl Builder {
     /// The HTTP client and the trusted roots that all roles share.
     pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
-        Ok(Self { tls: tls.clone(), http: HttpClient::new(tls, &config.upstream)? })
+        let http = HttpClient::new(tls, &config.upstream)?;
+        Ok(Self { tls: tls.clone(), http, turns: Turns::default() })
     }
 
     fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
@@ -54,6 +57,7 @@ impl Builder {
                     *large_messages,
                     self.graph_tokens(&role.name, account)?,
                     self.http.clone(),
+                    &self.turns,
                 ))
             }
         })

@@ -63,7 +63,7 @@ impl Address {
 
     /// The form in which two spellings of one mailbox are equal.
     pub fn key(&self) -> String {
-        self.0.to_lowercase()
+        self.0.chars().map(fold).collect()
     }
 
     /// False when the address needs SMTPUTF8 (RFC 6531).
@@ -92,10 +92,19 @@ impl fmt::Display for Address {
     }
 }
 
+/// Lower case, but never from beyond ASCII into it: the Kelvin sign (U+212A) is no `k`, and the
+/// second of two equal recipients is never sent to.
+fn fold(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) if one.is_ascii() == c.is_ascii() => one,
+        _ => c,
+    }
+}
+
 /// Position of the `@` between local part and domain; quotes may hold others.
 fn split_at_sign(text: &str) -> Option<usize> {
-    let at = text.rfind('@')?;
-    Some(at)
+    text.rfind('@')
 }
 
 fn local_part_is_valid(local: &str) -> bool {
@@ -180,6 +189,7 @@ mod tests {
         let parse = |text| Address::parse(text).expect("valid");
         assert_eq!(parse("Jane@Example.COM"), parse("jane@example.com"));
         assert_ne!(parse("jane@example.com"), parse("jane@example.org"));
+        assert_ne!(parse("bok@example.com"), parse("bo\u{212a}@example.com"));
         assert_eq!(parse("\"a@b\"@c.d").domain(), "c.d");
         assert_eq!(parse("postmaster").domain(), "");
     }

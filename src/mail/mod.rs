@@ -5,6 +5,8 @@
 //! [`Error`]; upstreams see [`ReversePath`], [`Recipient`] and [`Message`]; neither sees the other.
 
 pub mod address;
+pub mod budget;
+pub mod buffer;
 pub mod envelope;
 pub mod error;
 pub mod message;
@@ -14,9 +16,11 @@ pub mod submission;
 pub mod upstream;
 
 pub use address::Address;
+pub use budget::MemoryBudget;
+pub use buffer::MessageBuffer;
 pub use envelope::{BodyKind, Recipient, Ret, ReversePath};
 pub use error::{Error, Kind, SmtpReply};
-pub use message::{Content, MemoryBudget, Message, MessageBuffer};
+pub use message::{Content, Message};
 pub use reference::{Reference, SessionId};
 pub use roles::Roles;
 pub use submission::{Delivered, Features, Submission, Transaction};

@@ -7,11 +7,11 @@
 //! happened, and which key mends it.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::CertificateError;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::config::{Host, MailServer, Security};
@@ -288,6 +288,30 @@ impl Dialogue {
         Ok(self.stream.flush().await?)
     }
 
+    /// Sends all of it, unless the peer says something before all is on its way: then false, and
+    /// what it said is in `input`. A peer that answers early often reads no further.
+    pub async fn send_unless_answered(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        if !self.input.is_empty() {
+            return Ok(false);
+        }
+        let mut sent = 0;
+        poll_fn(|context| {
+            let mut stream = Pin::new(&mut self.stream);
+            while sent < bytes.len() {
+                match stream.as_mut().poll_write(context, &bytes[sent..])? {
+                    Poll::Ready(0) => return Poll::Ready(Err(Failure::Closed)),
+                    Poll::Ready(octets) => sent += octets,
+                    Poll::Pending => return poll_input(stream, context, &mut self.input),
+                }
+            }
+            match stream.as_mut().poll_flush(context)? {
+                Poll::Ready(()) => Poll::Ready(Ok(true)),
+                Poll::Pending => poll_input(stream, context, &mut self.input),
+            }
+        })
+        .await
+    }
+
     /// Waits for more input.
     pub async fn fill(&mut self) -> Result<(), Failure> {
         self.input.reserve(READ_SIZE);
@@ -341,6 +365,22 @@ impl Dialogue {
     /// The stream, and what has arrived and was not read.
     pub fn into_parts(self) -> (Box<dyn Duplex>, Bytes) {
         (self.stream, self.input.freeze())
+    }
+}
+
+/// False when there is input; pending, never true, while there is none.
+fn poll_input(
+    mut stream: Pin<&mut Box<dyn Duplex>>,
+    context: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<Result<bool, Failure>> {
+    let mut room = [0; READ_SIZE];
+    let mut buffer = ReadBuf::new(&mut room);
+    ready!(stream.as_mut().poll_read(context, &mut buffer))?;
+    input.extend_from_slice(buffer.filled());
+    match buffer.filled().is_empty() {
+        true => Poll::Ready(Err(Failure::Closed)),
+        false => Poll::Ready(Ok(false)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! `S: text` sends a line (`\r\n` inside makes two), `S+ text` sends it without line end,
 //! `C: text` expects a line, `C~ prefix` expects a line that begins so, `N: count` collects octets,
 //! `DATA` collects up to the line with the dot, `TLS` does the handshake, `EOF` expects the end,
-//! `HOLD` waits until the client closes; the end of the transcript closes the connection.
+//! `HOLD` waits until the client closes, `WAIT` reads nothing and never ends; the end of the transcript closes the connection.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::connect::{Dialogue, Service};
@@ -57,6 +58,7 @@ pub fn service_nowhere() -> Service {
 pub struct Scripted {
     port: u16,
     task: JoinHandle<Vec<Bytes>>,
+    played: watch::Receiver<usize>,
 }
 
 impl Scripted {
@@ -65,12 +67,18 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let port = listener.local_addr().expect("bound").port();
         let transcripts: Vec<String> = transcripts.iter().map(|text| (*text).to_owned()).collect();
+        let (ended, played) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut playing = Vec::new();
             for transcript in transcripts {
                 let (stream, _) = listener.accept().await.expect("accepted");
                 stream.set_nodelay(true).expect("connected");
-                playing.push(tokio::spawn(play(stream, transcript)));
+                let ended = ended.clone();
+                playing.push(tokio::spawn(async move {
+                    let collected = play(stream, transcript).await;
+                    ended.send_modify(|count| *count += 1);
+                    collected
+                }));
             }
             let mut collected = Vec::new();
             for played in playing {
@@ -78,13 +86,21 @@ impl Scripted {
             }
             collected
         });
-        Self { port, task }
+        Self { port, task, played }
     }
 
     /// How to reach it.
     pub fn server(&self, security: Security) -> MailServer {
         let host = Host { name: "localhost".to_owned(), port: self.port };
         MailServer { host, security, auth: ServerAuth::None }
+    }
+
+    /// Waits until so many transcripts have ended.
+    pub async fn played(&self, count: usize) {
+        let mut played = self.played.clone();
+        let ended = played.wait_for(|played| *played >= count);
+        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the dialogue ends");
+        ended.expect("the service runs");
     }
 
     /// Waits for the last transcript's end; what was collected.
@@ -128,6 +144,7 @@ async fn play_step(mut dialogue: Dialogue, step: &str, collected: &mut Vec<Bytes
         }
         "DAT" => collected.push(read_data(&mut dialogue).await),
         "EOF" => assert!(dialogue.fill().await.is_err(), "{:?}", dialogue.input),
+        "WAI" => std::future::pending().await,
         "HOL" => while dialogue.fill().await.is_ok() {},
         "TLS" => {
             assert!(dialogue.input.is_empty(), "sent before TLS: {:?}", dialogue.input);

@@ -56,7 +56,9 @@ impl Session {
         chunks.read(&mut self.connection, size).await?;
         if let Err(answer) = has_recipients(&mail) {
             self.reply(&answer);
-            return Ok(State::InTransaction(sender, mail));
+            // RFC 3030 section 2: only RSET helps now. What follows in a pipeline must not become a
+            // message that lacks this chunk.
+            return Ok(sender.ready());
         }
         if last {
             self.deliver(&sender, mail, chunks.finish()).await;
@@ -82,7 +84,7 @@ impl Session {
     async fn deliver(&mut self, sender: &Sender, mail: Mail, incoming: Incoming) {
         let started = Instant::now();
         let (recipients, from) = (mail.recipients.len(), mail.from.address.clone());
-        let message = match self.prepare(sender, from.as_ref(), incoming) {
+        let message = match self.prepare(sender, from.as_ref(), incoming).await {
             Ok(message) => message,
             Err(error) => {
                 let answer = self.refuse(&error, sender, "the message");
@@ -111,19 +113,19 @@ impl Session {
     }
 
     /// The message as it goes on: complete, and from a sender who may send it.
-    fn prepare(
+    async fn prepare(
         &self,
         sender: &Sender,
         from: Option<&Address>,
         incoming: Incoming,
     ) -> Result<Message, Error> {
-        let message = incoming.finish()?;
+        let message = incoming.finish().await?;
         if memchr::memchr(0, &message.header).is_some() {
             let reply = SmtpReply::new(550, (5, 6, 0), "The message's header holds a NUL octet");
             let error = Error::new(Kind::Rejected, "the message's header holds a NUL octet");
             return Err(error.with_reply(reply));
         }
-        let message = self.completed(from, message)?;
+        let message = self.completed(from, message).await?;
         match &sender.allowed {
             Some(allowed) if !header_is_allowed(allowed, &message.header) => {
                 Err(sender_not_allowed())
@@ -132,7 +134,7 @@ impl Session {
         }
     }
 
-    fn completed(&self, from: Option<&Address>, message: Message) -> Result<Message, Error> {
+    async fn completed(&self, from: Option<&Address>, message: Message) -> Result<Message, Error> {
         let id = uuid::Uuid::new_v4().to_string();
         let source = Source {
             sender: from.map(Address::as_str),
@@ -147,17 +149,19 @@ impl Session {
         }
         // Text stood where the header was expected: header and content are divided anew.
         self.divided_anew(&header, &message)
+            .await
             .map_err(|cause| Error::from(receive::Problem::Storage(cause)))
     }
 
-    fn divided_anew(&self, front: &[u8], message: &Message) -> std::io::Result<Message> {
+    async fn divided_anew(&self, front: &[u8], message: &Message) -> std::io::Result<Message> {
         let mut buffer = MessageBuffer::new(&self.context.messages);
         buffer.push(front)?;
         let mut rest = message.with_header(bytes::Bytes::new()).reader();
-        while let Some(piece) = rest.next_piece()? {
+        while let Some(piece) = rest.next().await? {
             buffer.push(&piece)?;
+            buffer.settle().await?;
         }
-        buffer.finish()
+        buffer.finish().await
     }
 }
 

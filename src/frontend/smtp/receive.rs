@@ -5,12 +5,19 @@
 //! refused is still read to its end, but not kept.
 
 use std::io;
+use std::time::Duration;
 
-use super::connection::{Connection, End};
+use tokio::time::Instant;
+
+use super::connection::{BLOCK_TIMEOUT, Connection, End};
 use crate::mail::{Error, Kind, MemoryBudget, Message, MessageBuffer, SmtpReply};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::data::{DataDecoder, LineEnds};
 
+/// A client may send slower than [`SLOWEST`] for so long.
+const HEAD_START: Duration = Duration::from_secs(10 * 60);
+/// Octets a second that a client must send in the long run; a modem sends three times as many.
+const SLOWEST: usize = 1 << 10;
 /// Largest header, in octets: a thousand recipients with long names fit ten times.
 const MAX_HEADER: usize = 1 << 20;
 /// A message is read on for so many octets beyond its limit before we hang up instead.
@@ -31,7 +38,7 @@ pub(super) struct Incoming {
 pub(super) enum Problem {
     TooLarge,
     HeaderTooLarge,
-    /// A temporary file can't be written.
+    /// There is no memory for its header, or a temporary file can't be written.
     Storage(io::Error),
 }
 
@@ -45,7 +52,10 @@ impl From<Problem> for Error {
                     .with_reply(SmtpReply::new(552, (5, 3, 4), "The message's header is too large"))
             }
             Problem::Storage(cause) => {
-                let text = "the message can't be kept in a temporary file; is the disk full?";
+                let text = match cause.kind() {
+                    io::ErrorKind::OutOfMemory => "there is no room for the message at present",
+                    _ => "the message can't be kept in a temporary file; is the disk full?",
+                };
                 Self::new(Kind::Unavailable, text)
                     .with_reply(SmtpReply::new(452, (4, 3, 1), "Insufficient system storage"))
                     .with_source(cause)
@@ -71,23 +81,36 @@ impl Incoming {
         }
     }
 
+    /// Lets go of what need not be in memory.
+    async fn settle(&mut self) {
+        if let Ok(buffer) = &mut self.kept
+            && let Err(error) = buffer.settle().await
+        {
+            self.kept = Err(Problem::Storage(error));
+        }
+    }
+
     /// True when reading on to the end has no more sense.
     fn is_endless(&self) -> bool {
         self.received > self.limit.saturating_add(MAX_EXCESS)
     }
 
     /// The complete message.
-    pub fn finish(self) -> Result<Message, Problem> {
-        self.kept?.finish().map_err(Problem::Storage)
+    pub async fn finish(self) -> Result<Message, Problem> {
+        self.kept?.finish().await.map_err(Problem::Storage)
     }
 }
 
 /// Reads what follows DATA, up to CRLF.CRLF.
 pub(super) async fn data(connection: &mut Connection, incoming: &mut Incoming) -> Result<(), End> {
     let mut decoder = DataDecoder::default();
+    let mut pace = Pace::begin();
     loop {
-        let fed = decoder.feed(connection.data().await?, &mut |octets| incoming.push(octets));
+        let input = connection.data(pace.deadline()).await?;
+        let fed = decoder.feed(input, &mut |octets| incoming.push(octets));
         connection.used(fed.used);
+        pace.add(fed.used);
+        incoming.settle().await;
         if fed.ended {
             connection.shrink();
             return Ok(());
@@ -112,15 +135,19 @@ impl Chunks {
 
     /// Reads one chunk.
     pub async fn read(&mut self, connection: &mut Connection, size: u64) -> Result<(), End> {
-        let (ends, incoming) = (&mut self.ends, &mut self.incoming);
-        if size > incoming.limit.saturating_add(MAX_EXCESS) {
+        if size > self.incoming.limit.saturating_add(MAX_EXCESS) {
             connection.reply(&Answer::new(552, "5.3.4", "The chunk is too large; closing"));
             return Err(End::Refused("a chunk far beyond the limit"));
         }
-        octets(connection, size, &mut |octets| {
-            ends.feed(octets, &mut |octets| incoming.push(octets))
-        })
-        .await
+        let mut chunk = Chunk::of(size);
+        while let Some(octets) = chunk.next(connection).await? {
+            let used = octets.len();
+            self.ends.feed(octets, &mut |octets| self.incoming.push(octets));
+            connection.used(used);
+            self.incoming.settle().await;
+        }
+        connection.shrink();
+        Ok(())
     }
 
     /// Why the chunks so far are not kept.
@@ -141,24 +168,62 @@ impl Chunks {
 
 /// Reads over a chunk that nobody wants; its octets are no commands.
 pub(super) async fn skip(connection: &mut Connection, size: u64) -> Result<(), End> {
-    octets(connection, size, &mut |_| {}).await
-}
-
-async fn octets(
-    connection: &mut Connection,
-    size: u64,
-    sink: &mut impl FnMut(&[u8]),
-) -> Result<(), End> {
-    let mut left = size;
-    while left > 0 {
-        let input = connection.data().await?;
-        let now = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-        sink(&input[..now]);
-        connection.used(now);
-        left -= now as u64;
+    let mut chunk = Chunk::of(size);
+    while let Some(octets) = chunk.next(connection).await? {
+        let used = octets.len();
+        connection.used(used);
     }
     connection.shrink();
     Ok(())
+}
+
+/// What is left to read of one chunk.
+struct Chunk {
+    left: u64,
+    pace: Pace,
+}
+
+impl Chunk {
+    fn of(size: u64) -> Self {
+        Self { left: size, pace: Pace::begin() }
+    }
+
+    /// The next octets of the chunk; the caller uses all of them.
+    async fn next<'a>(&mut self, connection: &'a mut Connection) -> Result<Option<&'a [u8]>, End> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let input = connection.data(self.pace.deadline()).await?;
+        let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+        self.left -= now as u64;
+        self.pace.add(now);
+        Ok(Some(&input[..now]))
+    }
+}
+
+/// How fast a client must send: one octet every three minutes would keep memory, or a temporary
+/// file, for years.
+struct Pace {
+    deadline: Instant,
+    /// Octets not yet worth a second.
+    rest: usize,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { deadline: Instant::now() + HEAD_START, rest: 0 }
+    }
+
+    fn add(&mut self, octets: usize) {
+        let octets = self.rest + octets;
+        self.deadline += Duration::from_secs((octets / SLOWEST) as u64);
+        self.rest = octets % SLOWEST;
+    }
+
+    /// Until when the next octets must come.
+    fn deadline(&self) -> Instant {
+        self.deadline.min(Instant::now() + BLOCK_TIMEOUT)
+    }
 }
 
 #[cfg(test)]
@@ -166,16 +231,32 @@ mod tests {
     use super::*;
 
     fn incoming(limit: u64) -> (Incoming, MemoryBudget) {
-        let budget = MemoryBudget::new(1 << 20);
+        let budget = MemoryBudget::new(8 << 20);
         (Incoming::new(&budget, limit), budget)
     }
 
-    #[test]
-    fn the_limit_is_exact_and_what_exceeds_it_is_not_kept() {
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_runs_out_of_time() {
+        let mut pace = Pace::begin();
+        let begun = Instant::now();
+        assert_eq!(pace.deadline() - begun, BLOCK_TIMEOUT);
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(59)).await;
+            pace.add(1);
+        }
+        assert_eq!(pace.deadline() - begun, HEAD_START);
+        (0..SLOWEST).for_each(|_| pace.add(20));
+        assert_eq!(pace.deadline() - begun, HEAD_START + Duration::from_secs(20));
+        pace.add(1 << 20);
+        assert_eq!(pace.deadline() - Instant::now(), BLOCK_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_exact_and_what_exceeds_it_is_not_kept() {
         for (octets, fits) in [(99, true), (100, true), (101, false)] {
             let (mut incoming, budget) = incoming(100);
             (0..octets).for_each(|_| incoming.push(b"x"));
-            assert_eq!(incoming.finish().is_ok(), fits, "{octets}");
+            assert_eq!(incoming.finish().await.is_ok(), fits, "{octets}");
             assert_eq!(budget.used(), 0);
         }
     }

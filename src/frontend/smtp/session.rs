@@ -306,7 +306,9 @@ impl Session {
 /// The reply to a line that is no command.
 pub(super) fn line_fault(fault: LineFault) -> (u16, &'static str, &'static str) {
     match fault {
-        LineFault::StrayLineEnd => (500, "5.5.2", "A line ends with CR LF, and holds neither"),
+        LineFault::StrayLineEnd => {
+            (500, "5.5.2", "End each line with CR LF, as in printf '...\\r\\n'")
+        }
         LineFault::TooLong => (500, "5.5.6", "The line is too long"),
     }
 }

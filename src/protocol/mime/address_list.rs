@@ -6,9 +6,22 @@
 
 use std::ops::Range;
 
+/// Tokens of one field. A list of five hundred long names has ten thousand; a megabyte of commas,
+/// read into tokens, would be fifty megabytes.
+const MAX_TOKENS: usize = 50_000;
+
 /// The form in which spellings of one mailbox are equal: quotes of the local part undone, no case.
 pub(super) fn key(local: &str, domain: &str) -> String {
-    format!("{local}@{domain}").to_lowercase()
+    format!("{local}@{domain}").chars().map(fold).collect()
+}
+
+/// Lower case, but never from beyond ASCII into it: the Kelvin sign (U+212A) is no `k`.
+fn fold(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) if one.is_ascii() == c.is_ascii() => one,
+        _ => c,
+    }
 }
 
 /// RFC 5322 section 3.2.4.
@@ -111,6 +124,9 @@ fn tokens(value: &[u8]) -> Result<Vec<Token>, Unclear> {
     let mut at = 0;
     while at < value.len() {
         let (kind, length) = token(&value[at..])?;
+        if all.len() == MAX_TOKENS {
+            return Err(Unclear);
+        }
         all.push(Token { kind, at: at..at + length });
         at += length;
     }
@@ -369,6 +385,12 @@ mod tests {
             assert_eq!(found, expected, "{value:?}");
             assert_eq!(list.irregular, *irregular, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_flood_of_tokens_is_not_kept() {
+        assert!(parse_list(&b",".repeat(MAX_TOKENS)).is_ok());
+        assert_eq!(parse_list(&b",".repeat(MAX_TOKENS + 1)).err(), Some(Unclear));
     }
 
     #[test]

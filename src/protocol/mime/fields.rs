@@ -58,8 +58,12 @@ fn field_length(bytes: &[u8]) -> usize {
 fn split_name(raw: &[u8]) -> Field<'_> {
     let none = Field { name: &[], value: raw, raw };
     let Some(colon) = memchr::memchr(b':', raw) else { return none };
-    // RFC 5322 section 4.5 (obsolete syntax) has white space before the colon.
-    let name = raw[..colon].trim_ascii_end();
+    let mut name = &raw[..colon];
+    // RFC 5322 section 4.5 (obsolete syntax) has white space before the colon, but no line end: a
+    // parser that reads line by line sees no field there.
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
     match !name.is_empty() && name.iter().all(|byte| (33..=126).contains(byte)) {
         true => Field { name, value: &raw[colon + 1..], raw },
         false => none,
@@ -81,6 +85,15 @@ mod tests {
             (b"X", b"\r\n"),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_name_that_is_folded_is_no_field() {
+        for header in ["To\r\n : a@b\r\n", "To\r\n\t: a@b\r\n", "T\r\n o: a@b\r\n", "\t: x\r\n"] {
+            let field = fields(header.as_bytes()).next().expect("one");
+            assert_eq!((field.name, field.raw), (&b""[..], header.as_bytes()), "{header:?}");
+        }
+        assert!(fields(b"To \t: a@b\r\n").next().expect("one").is("To"));
     }
 
     #[test]

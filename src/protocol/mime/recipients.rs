@@ -273,6 +273,10 @@ mod tests {
         ("To: a@b\r\nSubject: x\nBcc: h@i\r\n", &["a@b"],
          "To: a@b\r\nSubject: x Bcc: h@i\r\n"),
         ("Bcc : h@i\r\nTo: a@b\r\n", &["a@b"], "To: a@b\r\n"),
+        ("Bcc\r\n : h@i\r\nTo: a@b\r\n", &["a@b"],
+         "X-Original-Line: Bcc\r\n : h@i\r\nTo: a@b\r\n"),
+        // Another mailbox that lower case would make the same: the Kelvin sign.
+        ("To: bo\u{212a}@x\r\n", &["bok@x"], "X-Original-To: bo\u{212a}@x\r\nBcc: bok@x\r\n"),
     ];
 
     #[test]

@@ -1,9 +1,12 @@
 //! Command lines out of a stream of bytes.
 //!
-//! Danger: a line that one reader ends at a bare LF and another at CRLF hides a command in it; a
-//! line without an end fills the memory. Rule: only CRLF ends a line; a line with a stray CR or LF
-//! in it, or longer than its limit, is reported the moment that is known and never run, and what
-//! is left of it is dropped as it arrives, up to its CRLF.
+//! Danger: a line that one reader ends at a bare LF and another at CRLF hides a command in it: a
+//! program that lets `\n` through in an address sends its user's own RCPT or DATA. A line without an
+//! end fills the memory. Rule: only CRLF ends a line. A line with a stray CR or LF, or longer than
+//! its limit, is reported the moment that is known and never run, nor is anything up to its CRLF.
+//!
+//! Programs that end their lines with LF alone mean well and wait for an answer to each: each gets
+//! one, the fault. (To run such lines would not help them: their message would never end.)
 
 use bytes::{Buf, BytesMut};
 
@@ -38,10 +41,13 @@ pub struct LineReader {
     dropping: Option<Dropping>,
 }
 
-/// The rest of a bad line is on its way.
+/// Octets up to the next CRLF are dropped.
 #[derive(Debug)]
 struct Dropping {
+    /// The last octet was a CR.
     after_cr: bool,
+    /// What is being dropped began after a bare LF: to its sender it is a line of its own.
+    is_line: bool,
 }
 
 impl LineReader {
@@ -51,13 +57,20 @@ impl LineReader {
         input: &mut BytesMut,
         expected: Expected,
     ) -> Option<Result<BytesMut, LineFault>> {
-        if self.dropping.is_some() && !self.drop_rest(input) {
-            return None;
+        while let Some(dropping) = &mut self.dropping {
+            let (by_crlf, is_line) = (dropping.drop_line(input)?, dropping.is_line);
+            match by_crlf {
+                true => self.dropping = None,
+                false => dropping.is_line = true,
+            }
+            if is_line {
+                return Some(Err(LineFault::StrayLineEnd));
+            }
         }
         let limit = limit(input, expected);
         let window = &input[..input.len().min(limit)];
         let Some(at) = memchr::memchr2(b'\r', b'\n', window) else {
-            return (input.len() >= limit).then(|| self.refuse(input, 0, LineFault::TooLong));
+            return (input.len() >= limit).then(|| self.refuse(input, limit, LineFault::TooLong));
         };
         match (input[at], input.get(at + 1)) {
             (b'\r', Some(b'\n')) if at + 2 > limit => {
@@ -70,40 +83,37 @@ impl LineReader {
             }
             (b'\r', None) if input.len() < limit => None,
             (b'\r', None) => Some(self.refuse(input, at, LineFault::TooLong)),
-            _ => Some(self.refuse(input, at + 1, LineFault::StrayLineEnd)),
+            _ => Some(self.refuse(input, at, LineFault::StrayLineEnd)),
         }
     }
 
+    /// Drops the line. Its end is at `seen` or later; a stray line end is at `seen`.
     fn refuse(
         &mut self,
         input: &mut BytesMut,
         seen: usize,
         fault: LineFault,
     ) -> Result<BytesMut, LineFault> {
-        input.advance(seen);
-        self.dropping = Some(Dropping { after_cr: false });
-        self.drop_rest(input);
+        let is_stray = fault == LineFault::StrayLineEnd;
+        let is_line = is_stray && input[seen] == b'\n';
+        input.advance(seen + usize::from(is_stray));
+        self.dropping = Some(Dropping { after_cr: false, is_line });
         Err(fault)
     }
+}
 
-    /// True when the bad line's CRLF was reached.
-    fn drop_rest(&mut self, input: &mut BytesMut) -> bool {
-        let Some(dropping) = &mut self.dropping else { return true };
-        if dropping.after_cr && input.first() == Some(&b'\n') {
-            input.advance(1);
-            self.dropping = None;
-            return true;
-        }
-        if let Some(end) = memchr::memmem::find(input, b"\r\n") {
-            input.advance(end + 2);
-            self.dropping = None;
-            return true;
-        }
-        if let Some(last) = input.last() {
-            dropping.after_cr = *last == b'\r';
-        }
-        input.clear();
-        false
+impl Dropping {
+    /// Drops octets up to the next LF; true when it was CRLF. `None`: all were dropped.
+    fn drop_line(&mut self, input: &mut BytesMut) -> Option<bool> {
+        let Some(end) = memchr::memchr(b'\n', input) else {
+            self.after_cr = input.last().map_or(self.after_cr, |last| *last == b'\r');
+            input.clear();
+            return None;
+        };
+        let by_crlf = if end == 0 { self.after_cr } else { input[end - 1] == b'\r' };
+        input.advance(end + 1);
+        self.after_cr = false;
+        Some(by_crlf)
     }
 }
 
@@ -142,11 +152,13 @@ mod tests {
         let table: Vec<(&[u8], Found, &[u8])> = vec![
             (b"NOOP\r\nQUIT\r\n", vec![ok("NOOP"), ok("QUIT")], b""),
             (b"\r\nRSE", vec![ok("")], b"RSE"),
-            (b"NOOP\nQUIT\r\nRSET\r\n", vec![stray.clone(), ok("RSET")], b""),
+            (b"NOOP\nQUIT\r\nRSET\r\n", vec![stray.clone(), stray.clone(), ok("RSET")], b""),
+            (b"A\nB\nC\nD\r\nE\r\n", [vec![stray.clone(); 4], vec![ok("E")]].concat(), b""),
             (b"NOOP\rQUIT\r\nRSET\r\n", vec![stray.clone(), ok("RSET")], b""),
+            (b"A\rB\nC\r\nRSET\r\n", vec![stray.clone(), stray.clone(), ok("RSET")], b""),
             (b"NOOP\r\r\nRSET\r\n", vec![stray.clone(), ok("RSET")], b""),
-            (b"NOOP\n\r\nRSET\r\n", vec![stray.clone(), ok("RSET")], b""),
-            (b"\n\n\nNOOP\r\nRSET\r\n", vec![stray, ok("RSET")], b""),
+            (b"NOOP\n\r\nRSET\r\n", vec![stray.clone(), stray.clone(), ok("RSET")], b""),
+            (b"\n\nNOOP\r\nRSET\r\n", [vec![stray; 3], vec![ok("RSET")]].concat(), b""),
         ];
         for (text, expected, rest) in table {
             assert_eq!(lines(&[text], Expected::Command), (expected.clone(), rest.to_vec()));

@@ -54,8 +54,8 @@ impl Mime {
 
     fn into_stream(self, done: Arc<AtomicBool>) -> impl Stream<Item = io::Result<Bytes>> + Send {
         let reader = SegmentReader::new(self);
-        stream::try_unfold((reader, done), |(mut reader, done)| async {
-            let chunk = reader.chunk()?;
+        stream::try_unfold((reader, done), |(reader, done)| async {
+            let (reader, chunk) = reader.next_chunk().await?;
             // With the last octets, not with the end after them: nobody may ask for that.
             if reader.left == 0 {
                 done.store(true, Ordering::Release);
@@ -76,8 +76,8 @@ pub(super) fn plain_size(size: u64) -> u64 {
     size / 4 * 3
 }
 
-/// Up to `limit` octets at `at`, which may be less than there are. Content in memory is shared; a
-/// file of our own is read at once.
+/// Up to `limit` octets at `at`, which may be less than there are. Content in memory is shared;
+/// reading a file blocks.
 pub(super) fn read_at(message: &Message, at: u64, limit: usize) -> io::Result<Bytes> {
     let header = message.header.len() as u64;
     if at >= header {
@@ -103,6 +103,16 @@ impl SegmentReader {
     fn new(mime: Mime) -> Self {
         let left = mime.size();
         Self { mime, segment: 0, at: 0, left }
+    }
+
+    /// [`Self::chunk`], by another thread when it has to read a file.
+    async fn next_chunk(mut self) -> io::Result<(Self, Vec<u8>)> {
+        if self.mime.message.content.is_in_memory() {
+            let chunk = self.chunk()?;
+            return Ok((self, chunk));
+        }
+        let reading = tokio::task::spawn_blocking(move || self.chunk().map(|chunk| (self, chunk)));
+        reading.await.map_err(io::Error::other)?
     }
 
     /// The next [`CHUNK`] octets, fewer only at the end.
@@ -219,12 +229,12 @@ mod tests {
     use crate::mail::{MemoryBudget, MessageBuffer};
     use crate::protocol::mime::transfer::Encoding;
 
-    fn message(size: usize, budget: usize) -> (Arc<Message>, Vec<u8>) {
+    async fn message(size: usize, budget: usize) -> (Arc<Message>, Vec<u8>) {
         let mut text = b"A: b\r\n\r\n".to_vec();
         text.extend((0..size).map(|i| (i % 251) as u8));
         let mut buffer = MessageBuffer::new(&MemoryBudget::new(budget));
         buffer.push(&text).expect("kept");
-        (Arc::new(buffer.finish().expect("kept")), text)
+        (Arc::new(buffer.finish().await.expect("kept")), text)
     }
 
     fn read(mime: Mime) -> Vec<u8> {
@@ -239,11 +249,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_octet_once_from_memory_and_from_a_file() {
+    #[tokio::test]
+    async fn every_octet_once_from_memory_and_from_a_file() {
         for budget in [0, 10 << 20] {
             for size in [0, 1, 2, CHUNK - 8, CHUNK, 200_001] {
-                let (message, text) = message(size, budget);
+                let (message, text) = message(size, budget).await;
                 assert_eq!(read(Mime::whole(&message)), text, "{size}");
                 let expected = STANDARD.encode(&text).len() as u64;
                 assert_eq!(Mime::whole(&message).encoded_size(), expected);
@@ -253,8 +263,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_done_with_its_last_octets() {
-        for size in [0, CHUNK - 8, 2 * CHUNK - 8, 70_000] {
-            let (message, text) = message(size, 10 << 20);
+        for (size, budget) in
+            [0, CHUNK - 8, 2 * CHUNK - 8, 70_000].into_iter().flat_map(|n| [(n, 0), (n, 10 << 20)])
+        {
+            let (message, text) = message(size, budget).await;
             let done = Arc::new(AtomicBool::new(false));
             let mut body = Mime::whole(&message).into_stream(Arc::clone(&done)).boxed();
             let mut sent = Vec::new();
@@ -268,9 +280,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn segments_are_put_together() {
-        let (message, text) = message(100_000, 10 << 20);
+    #[tokio::test]
+    async fn segments_are_put_together() {
+        let (message, text) = message(100_000, 10 << 20).await;
         let segments = vec![
             Segment::Range(3..3),
             Segment::Range(2..70_000),

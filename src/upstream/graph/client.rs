@@ -5,7 +5,6 @@
 //! time limit that grows with its size and a bounded answer; a failure says whether the service can
 //! have had the whole request.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,13 +17,12 @@ use tokio::time::timeout;
 
 use super::body::Mime;
 use super::failure;
+use super::turns::{CONCURRENT, Turns};
 use crate::config::role::{Microsoft365, MicrosoftApp};
 use crate::mail::{Error, Kind};
 use crate::oauth::{AccessToken, HttpClient, TokenSource};
 use crate::upstream::token_failure;
 
-/// Requests of one mailbox at a time (Graph page `concepts/throttling-limits`: Outlook, 4).
-const CONCURRENT: usize = 4;
 /// Octets of an answer that are read; errors and single items are far smaller.
 const MAX_ANSWER: usize = 256 << 10;
 /// A line slower than this, in octets a second, is taken for dead.
@@ -67,7 +65,8 @@ pub(super) struct Client {
     root: String,
     delegated: bool,
     tokens: Arc<dyn TokenSource>,
-    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
+    client_id: String,
+    turns: Turns,
 }
 
 impl Client {
@@ -76,6 +75,7 @@ impl Client {
         account: &Microsoft365,
         tokens: Arc<dyn TokenSource>,
         http: HttpClient,
+        turns: &Turns,
     ) -> Self {
         Self {
             role: role.to_owned(),
@@ -84,7 +84,8 @@ impl Client {
             root: format!("{}/v1.0", account.graph_url),
             delegated: matches!(account.app, MicrosoftApp::Public { .. }),
             tokens,
-            turns: Mutex::default(),
+            client_id: account.client_id.clone(),
+            turns: turns.clone(),
         }
     }
 
@@ -98,7 +99,7 @@ impl Client {
         Ok(Mailbox {
             root: format!("{}/{path}", self.root),
             user: token.user.clone(),
-            turns: self.turns_of(&token.user),
+            turns: self.turns.of(&self.client_id, &token.user),
             token: Mutex::new(token),
             login: login.map(str::to_owned),
             client: Arc::clone(self),
@@ -112,13 +113,6 @@ impl Client {
             return Err(Error::new(Kind::NotFound, text));
         }
         Ok(percent_encode(user))
-    }
-
-    fn turns_of(&self, user: &str) -> Arc<Semaphore> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
-        let turn = turns.entry(user.to_lowercase());
-        Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(CONCURRENT))))
     }
 }
 

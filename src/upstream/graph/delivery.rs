@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
@@ -69,7 +70,7 @@ pub(super) struct Memory {
 /// A message whose header already names its recipients, on its way.
 #[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
-    pub mailbox: &'a Mailbox,
+    pub mailbox: &'a Arc<Mailbox>,
     pub message: &'a Arc<Message>,
     pub policy: Policy,
     pub memory: &'a Memory,
@@ -86,11 +87,13 @@ impl Delivery<'_> {
         let ledger = &self.memory.ledger;
         let key = MessageKey::new(&self.mailbox.user, &message_id);
         let part = PartKey::new(key, envelope.iter().copied());
-        let sought = Sought { message_id: &message_id, key, ledger };
-        let attempt = Attempt::new(ledger, part);
-        let result = match ledger.is_uncertain(part) {
-            true => self.send_again(sought).await,
-            false => self.send(Some(sought)).await,
+        let earlier = ledger.uncertain_since(part);
+        let since = earlier.unwrap_or_else(SystemTime::now);
+        let sought = Sought { message_id: &message_id, key, ledger, since };
+        let attempt = Attempt::new(ledger, part, since);
+        let result = match earlier {
+            Some(_) => self.send_again(sought).await,
+            None => self.send(Some(sought)).await,
         };
         match &result {
             Ok(_) => ledger.sent(key, part),
@@ -148,7 +151,7 @@ impl Delivery<'_> {
 
     async fn complete(
         self,
-        draft: Draft,
+        mut draft: Draft,
         attachments: &[(Part, u64)],
         patience: &mut Patience,
     ) -> Result<String, Error> {

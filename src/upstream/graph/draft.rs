@@ -3,7 +3,10 @@
 //!
 //! Danger: a draft that is left behind after a failure is found, and perhaps sent, by a person; one
 //! that is deleted after it was sent takes the sent copy with it, since the id stays the same.
-//! Rule: the draft goes after every failure, unless it may have been sent.
+//! Rule: the draft goes after every failure, unless it may have been sent; also when the delivery is
+//! dropped half-way, as at the end of a client's patience.
+
+use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -14,16 +17,17 @@ use super::outcome::{HandedOver, Trace, hand_over};
 use crate::mail::{Error, Kind};
 
 /// A message in Drafts that nobody has sent yet.
-#[derive(Debug)]
 pub(super) struct Draft {
     /// Its immutable id.
-    pub graph_id: String,
+    graph_id: String,
+    /// Where it is, until it may have been sent or is gone.
+    unsent_in: Option<Arc<Mailbox>>,
 }
 
 impl Draft {
     /// Makes a draft. A lost answer may leave one behind that nothing ever sends.
     pub async fn create(
-        mailbox: &Mailbox,
+        mailbox: &Arc<Mailbox>,
         mime: Mime,
         patience: &mut Patience,
     ) -> Result<Self, Error> {
@@ -42,9 +46,9 @@ impl Draft {
         }
     }
 
-    fn from_answer(mailbox: &Mailbox, answer: &Answer) -> Result<Self, Error> {
+    fn from_answer(mailbox: &Arc<Mailbox>, answer: &Answer) -> Result<Self, Error> {
         match answer.json()["id"].as_str().filter(|id| !id.is_empty()) {
-            Some(id) => Ok(Self { graph_id: id.to_owned() }),
+            Some(id) => Ok(Self { graph_id: id.to_owned(), unsent_in: Some(Arc::clone(mailbox)) }),
             None => {
                 let text = format!("{}: Graph made a draft without an id", mailbox.client.role);
                 Err(Error::new(Kind::Unavailable, text))
@@ -76,11 +80,12 @@ impl Draft {
 
     /// Sends it.
     pub async fn send(
-        &self,
+        &mut self,
         mailbox: &Mailbox,
         keeps_copy: bool,
         patience: &mut Patience,
     ) -> Result<String, Error> {
+        self.unsent_in = None;
         let trace = Trace::Draft { graph_id: &self.graph_id, keeps_copy };
         match hand_over(mailbox, &self.path("/send"), &Payload::None, trace, patience).await? {
             HandedOver::Taken(note) => Ok(note),
@@ -89,13 +94,16 @@ impl Draft {
     }
 
     /// Removes it after `failure`, and gives the failure that the client should hear.
-    pub async fn discard(&self, mailbox: &Mailbox, failure: Error) -> Error {
+    pub async fn discard(mut self, mailbox: &Mailbox, failure: Error) -> Error {
         let role = &mailbox.client.role;
         if failure.kind == Kind::OutcomeUnknown {
+            self.unsent_in = None;
             tracing::warn!(role, "the draft stays where it is, as it may have been sent");
             return failure;
         }
-        match mailbox.call(Method::DELETE, &self.path(""), &Payload::None).await {
+        let gone = mailbox.call(Method::DELETE, &self.path(""), &Payload::None).await;
+        self.unsent_in = None;
+        match gone {
             Ok(answer) if answer.status.is_success() => {}
             // It vanished by itself: sent after all, or deleted by a person.
             Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
@@ -112,5 +120,23 @@ impl Draft {
             }
         }
         failure
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let (Some(mailbox), Ok(runtime)) =
+            (self.unsent_in.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let path = self.path("");
+        runtime.spawn(async move {
+            let role = &mailbox.client.role;
+            match mailbox.call(Method::DELETE, &path, &Payload::None).await {
+                Ok(answer) if answer.status.is_success() => {}
+                _ => tracing::warn!(role, "a draft is left in Drafts"),
+            }
+        });
     }
 }

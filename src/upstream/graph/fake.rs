@@ -15,8 +15,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::GraphSubmission;
 use super::client::Timing;
+use super::{GraphSubmission, Turns};
 use crate::config::UpstreamNet;
 use crate::config::role::{
     Cloud, LargeMessages, Microsoft365, MicrosoftApp, MicrosoftCredential, Template,
@@ -381,10 +381,21 @@ pub fn http_client() -> HttpClient {
 
 /// A submission with short waits.
 pub fn submission(url: &str, save: bool, large: LargeMessages, tokens: Tokens) -> GraphSubmission {
+    submission_in(&Turns::default(), url, save, large, tokens)
+}
+
+/// One that shares its turns.
+pub fn submission_in(
+    turns: &Turns,
+    url: &str,
+    save: bool,
+    large: LargeMessages,
+    tokens: Tokens,
+) -> GraphSubmission {
     let http = http_client();
     let tokens = Arc::new(tokens);
     let account = account(url, false);
-    let mut one = GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http);
+    let mut one = GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http, turns);
     let client = Arc::get_mut(&mut one.client).expect("not shared yet");
     client.timing = TIMING;
     one

@@ -21,6 +21,7 @@ mod outcome;
 mod send_mail;
 #[cfg(all(test, feature = "sandbox"))]
 mod tests;
+mod turns;
 mod upload;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
+pub use turns::Turns;
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).
 const MAX_RECIPIENTS: usize = 500;
@@ -52,7 +54,7 @@ pub struct GraphSubmission {
 
 impl GraphSubmission {
     /// A submission for the role of that name. `http` has a connect time-out and follows the
-    /// configuration of proxies and roots.
+    /// configuration of proxies and roots; `turns` is one for all roles.
     pub fn new(
         role: &str,
         account: &Microsoft365,
@@ -60,9 +62,10 @@ impl GraphSubmission {
         large_messages: LargeMessages,
         tokens: Arc<dyn TokenSource>,
         http: HttpClient,
+        turns: &Turns,
     ) -> Self {
         Self {
-            client: Arc::new(Client::new(role, account, tokens, http)),
+            client: Arc::new(Client::new(role, account, tokens, http, turns)),
             policy: Policy { save_to_sent_items, large_messages },
             memory: Arc::default(),
         }
@@ -89,7 +92,7 @@ impl Submission for GraphSubmission {
                 return Err(Error::new(Kind::TooLarge, text));
             }
             // A missing token fails here, before the message travels.
-            let mailbox = self.client.mailbox(login).await?;
+            let mailbox = Arc::new(self.client.mailbox(login).await?);
             let transaction = GraphTransaction {
                 mailbox,
                 policy: self.policy,
@@ -103,7 +106,7 @@ impl Submission for GraphSubmission {
 }
 
 struct GraphTransaction {
-    mailbox: Mailbox,
+    mailbox: Arc<Mailbox>,
     policy: Policy,
     memory: Arc<delivery::Memory>,
     recipients: Vec<Recipient>,

@@ -7,9 +7,16 @@
 
 use reqwest::{Method, StatusCode};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
 use super::ledger::Sought;
 use crate::mail::{Error, Kind};
+
+/// Copies that one look sees: more than the ten of a page that asks for no number, and few enough
+/// for an answer of bounded size.
+const MOST_COPIES: usize = 500;
 
 /// Where a message leaves a trace when it was sent.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +72,10 @@ pub(super) async fn hand_over(
                 202 => return Ok(HandedOver::Taken(note(&answer))),
                 413 => return Ok(HandedOver::TooLarge(mailbox.refusal(DOING, &answer))),
                 429 if patience.wait(Some(&answer)).await => continue,
-                200..300 | 408 | 500 | 502..=504 => (mailbox.refusal(DOING, &answer), Some(answer)),
+                // 501, 507 and 509 say that it was not done; other ones may be a gateway's own.
+                200..300 | 408 | 500 | 502..=506 | 508 | 510..600 => {
+                    (mailbox.refusal(DOING, &answer), Some(answer))
+                }
                 // A draft that was sent after all is refused the second time.
                 _ if resent => (mailbox.refusal(DOING, &answer), Some(answer)),
                 _ => return Err(mailbox.refusal(DOING, &answer)),
@@ -127,12 +137,13 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     finding
 }
 
-/// One look: is there one more copy than the known ones?
+/// One look: is there one more copy since the first attempt than the known ones?
 pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) -> Finding {
     let message_id = sought.message_id;
     let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
     let path = format!(
-        "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId",
+        "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId,createdDateTime\
+         &$top={MOST_COPIES}",
         percent_encode(&filter)
     );
     let answer = match mailbox.call(Method::GET, &path, &Payload::None).await {
@@ -143,8 +154,13 @@ pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) ->
     let Some(list) = list["value"].as_array().filter(|_| answer.status == StatusCode::OK) else {
         return Finding::Unclear(mailbox.refusal("searching Sent Items", &answer).text);
     };
-    let is_copy =
-        |item: &&serde_json::Value| item["internetMessageId"].as_str() == Some(message_id);
+    let earliest = OffsetDateTime::from(sought.earliest());
+    let is_copy = |item: &&serde_json::Value| {
+        let made = item["createdDateTime"].as_str();
+        let made = made.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        item["internetMessageId"].as_str() == Some(message_id)
+            && made.is_none_or(|made| made >= earliest)
+    };
     match list.iter().filter(is_copy).count() > sought.known_copies() {
         true => Finding::Sent,
         false => Finding::NotSent,

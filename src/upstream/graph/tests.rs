@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::fake::{Fake, Fault, Item, Tokens, account, raw, submission};
+use super::fake::{Fake, Fault, Item, Tokens, account, raw, submission, submission_in};
 use super::*;
 use crate::mail::Address;
 use crate::oauth::{self, Fault as TokenFault};
@@ -104,7 +104,7 @@ async fn a_signed_in_user_sends_as_me() {
     let account = account(&fake.url, true);
     let tokens = Arc::new(Tokens::default());
     let large = LargeMessages::Upload;
-    let role = GraphSubmission::new("R", &account, true, large, tokens, http);
+    let role = GraphSubmission::new("R", &account, true, large, tokens, http, &Turns::default());
     send(&role, small()).await.expect("sent");
     assert_eq!(fake.lines(), ["POST /v1.0/me/sendMail"]);
 }
@@ -251,6 +251,36 @@ async fn a_reset_after_the_body_is_looked_up() {
 }
 
 #[tokio::test]
+async fn an_old_copy_with_the_same_message_id_is_no_proof() {
+    let copy = |made: &str| {
+        format!(
+            "{{\"value\":[{{\"id\":\"1\",\"internetMessageId\":\"<m'1@example.com>\",\
+             \"createdDateTime\":\"{made}\"}}]}}"
+        )
+    };
+    let old = copy("2020-02-29T12:00:00Z");
+    let answers = [None].into_iter().chain([0; 3].map(|_| Some(raw(200, &old))));
+    let url = raw_listener(answers.collect()).await;
+    let role = submission(&url, true, LargeMessages::Upload, Tokens::default());
+    assert_eq!(send(&role, small()).await.expect_err("lost").kind, Kind::Unavailable);
+    let now = time::OffsetDateTime::now_utc();
+    let now = now.format(&time::format_description::well_known::Rfc3339).expect("a date");
+    let url = raw_listener(vec![None, Some(raw(200, &copy(&now)))]).await;
+    let role = submission(&url, true, LargeMessages::Upload, Tokens::default());
+    send(&role, small()).await.expect("found");
+}
+
+#[tokio::test]
+async fn an_answer_from_a_gateway_on_the_way_is_looked_up() {
+    for status in [520, 599] {
+        let (fake, role) = upload_role().await;
+        fake.fault("sendMail", [Fault::DoneBut(status)]);
+        send(&role, small()).await.expect("found");
+        assert_eq!(fake.sent().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn large_attachments_are_uploaded_in_slices() {
     let (fake, role) = upload_role().await;
     let (text, octets) = with_attachments(&[2_000, 9_000_000, 2_900_000]);
@@ -319,6 +349,26 @@ async fn a_failed_upload_leaves_no_draft() {
         let aborted = fake.lines().contains(&"DELETE /upload/0".to_owned());
         assert_eq!(aborted, fault == "PUT /upload");
     }
+}
+
+#[tokio::test]
+async fn a_delivery_dropped_before_it_sends_leaves_no_draft() {
+    let (fake, role) = upload_role().await;
+    fake.fault("/upload/", [Fault::Silence]);
+    let (text, _) = with_attachments(&[4_000_000]);
+    let begun = async {
+        while !fake.lines().iter().any(|line| line.contains("/upload/")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        result = send(&role, text) => panic!("answered: {result:?}"),
+        () = begun => {}
+    }
+    while !fake.mailbox().items.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fake.lines().last().map(String::as_str), Some("DELETE /messages/id-0%3D"));
 }
 
 #[tokio::test]
@@ -419,6 +469,20 @@ async fn four_requests_at_a_time() {
         result.expect("sent");
     }
     assert_eq!(fake.sent().len(), 12);
+    let most = fake.mailbox().most_at_once;
+    assert!((2..=4).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn two_roles_of_one_mailbox_share_its_turns() {
+    let fake = Fake::start().await;
+    let turns = Turns::default();
+    let role = || submission_in(&turns, &fake.url, true, LargeMessages::Upload, Tokens::default());
+    let (one, other) = (role(), role());
+    let all = (0..16).map(|n| send(if n % 2 == 0 { &one } else { &other }, small()));
+    for result in futures_util::future::join_all(all).await {
+        result.expect("sent");
+    }
     let most = fake.mailbox().most_at_once;
     assert!((2..=4).contains(&most), "{most}");
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::refusal;
 use crate::config::Security;
 use crate::mail::{self, Kind};
@@ -28,6 +30,13 @@ pub struct Timeouts {
     pub block: Duration,
     /// The answer after the last octet: the service may be delivering meanwhile.
     pub data_end: Duration,
+    /// Waiting for a connection where the service allows no more of them. Applications give up
+    /// after 100 seconds.
+    pub turn: Duration,
+    /// A connection is held for a client that is silent in the middle of its transaction.
+    pub hold: Duration,
+    /// After so long without a reply a connection may have been lost unnoticed.
+    pub idle: Duration,
     /// The answer to QUIT, which changes nothing any more; and a reply that explains why the
     /// service closed while we were sending.
     pub farewell: Duration,
@@ -41,6 +50,9 @@ impl Default for Timeouts {
             data_start: Duration::from_secs(2 * 60),
             block: Duration::from_secs(3 * 60),
             data_end: Duration::from_secs(10 * 60),
+            turn: Duration::from_secs(45),
+            hold: Duration::from_secs(30),
+            idle: Duration::from_secs(5),
             farewell: Duration::from_secs(2),
         }
     }
@@ -60,6 +72,10 @@ pub struct Connection {
     pub needs_reset: bool,
     /// Messages completed on this connection.
     pub messages: u32,
+    /// When the last reply came.
+    heard: Instant,
+    /// The last command came after a pause in which the connection may have been lost.
+    pub was_idle: bool,
     /// How long we wait.
     pub timeouts: Timeouts,
 }
@@ -96,6 +112,8 @@ impl Connection {
             settled: true,
             needs_reset: false,
             messages: 0,
+            heard: Instant::now(),
+            was_idle: false,
             timeouts,
         }
     }
@@ -146,12 +164,24 @@ impl Connection {
     /// Sends octets to which a reply is due: one [`Self::last_reply`] must follow.
     pub async fn send(&mut self, octets: &[u8]) -> Result<(), Failure> {
         self.settled = false;
+        self.was_idle = self.is_idle();
         within(self.timeouts.block, self.dialogue.send(octets)).await
+    }
+
+    /// Sends a part of the message; false when the service began to answer before all was written.
+    pub async fn send_part(&mut self, octets: &[u8]) -> Result<bool, Failure> {
+        self.settled = false;
+        within(self.timeouts.block, self.dialogue.send_unless_answered(octets)).await
+    }
+
+    /// True when there was no reply for a while.
+    pub fn is_idle(&self) -> bool {
+        self.heard.elapsed() >= self.timeouts.idle
     }
 
     /// The next reply, when more are due after it.
     pub async fn reply(&mut self, limit: Duration) -> Result<Reply, Failure> {
-        within(limit, async {
+        let reply = within(limit, async {
             loop {
                 let decoded = self.decoder.decode(&mut self.dialogue.input);
                 let decoded = decoded.map_err(|error| Failure::Malformed(error.to_string()))?;
@@ -160,8 +190,10 @@ impl Connection {
                     None => self.dialogue.fill().await?,
                 }
             }
-        })
-        .await
+        });
+        let reply = reply.await?;
+        self.heard = Instant::now();
+        Ok(reply)
     }
 
     /// The last reply that is due. After 421 the service closes (RFC 5321 section 3.8).

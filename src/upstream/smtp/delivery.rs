@@ -11,20 +11,22 @@ use super::connection::Connection;
 use crate::mail::Message;
 use crate::protocol::smtp::data::DotStuffer;
 use crate::protocol::smtp::reply::Reply;
-use crate::upstream::connect::{Failure, within};
+use crate::upstream::connect::Failure;
 
 /// Octets that are collected before they are written: one system call and a few TLS records.
 const BLOCK: usize = 64 << 10;
 
 /// Why there is no answer to the message.
 pub(super) enum Interrupted {
+    /// The connection was gone before anything of the message was handed over.
+    NotBegun(Failure),
     /// The service refused to take it.
     Refused(Reply),
     /// The connection failed before the last octet: not sent.
     Before(Failure),
     /// Our own copy cannot be read: not sent.
     Content(std::io::Error),
-    /// The connection failed after the last octet: perhaps sent.
+    /// The connection failed after the last octet, or the service made no sense: perhaps sent.
     After(Failure),
 }
 
@@ -66,34 +68,65 @@ async fn last_words(connection: &mut Connection, failure: Failure) -> Interrupte
 
 /// RFC 3030 section 2: no dots, no end mark, no round trip before the content.
 async fn send_by_bdat(connection: &mut Connection, message: &Message) -> Result<(), Interrupted> {
+    // The command and the message leave together; whether somebody still listens is asked before,
+    // as a message that went nowhere would count as perhaps sent.
+    if connection.is_idle() {
+        let limit = connection.timeouts.data_start;
+        let answer = connection.command("NOOP", limit).await.map_err(Interrupted::NotBegun)?;
+        if answer.code == 421 {
+            return Err(Interrupted::NotBegun(Failure::Closed));
+        }
+    }
     let command = format!("BDAT {} LAST\r\n", message.size());
     let mut blocks = Blocks::new(connection);
     blocks.pending.extend_from_slice(command.as_bytes());
     let mut reader = message.reader();
-    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+    while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
         blocks.push(piece).await?;
     }
-    Ok(blocks.flush().await?)
+    blocks.flush().await
 }
 
 /// RFC 5321 section 4.1.1.4.
 async fn send_by_data(connection: &mut Connection, message: &Message) -> Result<(), Interrupted> {
     let limit = connection.timeouts.data_start;
-    let reply = connection.command("DATA", limit).await?;
-    if reply.code != 354 {
-        return Err(Interrupted::Refused(reply));
+    let reply = connection.command("DATA", limit).await.map_err(Interrupted::NotBegun)?;
+    match reply.code {
+        354 => {}
+        421 if connection.was_idle => return Err(Interrupted::NotBegun(Failure::Closed)),
+        400.. => return Err(Interrupted::Refused(reply)),
+        _ => {
+            connection.distrust();
+            return Err(Failure::Malformed(format!("{reply} in answer to DATA")).into());
+        }
     }
     let mut blocks = Blocks::new(connection);
     let mut stuffer = DotStuffer::new();
     let mut reader = message.reader();
-    while let Some(piece) = reader.next_piece().map_err(Interrupted::Content)? {
+    while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
         stuffer.feed(&piece, &mut blocks.pending);
         if blocks.pending.len() >= BLOCK {
             blocks.flush().await?;
         }
     }
     stuffer.finish(&mut blocks.pending);
-    Ok(blocks.flush().await?)
+    blocks.flush().await
+}
+
+/// Sends a part of the message. A service that has seen enough answers early and reads no further:
+/// what it says is the outcome, and the connection, on which half a message stands, is dropped.
+async fn send(connection: &mut Connection, octets: &[u8]) -> Result<(), Interrupted> {
+    if connection.send_part(octets).await? {
+        return Ok(());
+    }
+    let reply = connection.reply(connection.timeouts.farewell).await?;
+    match reply.code {
+        400.. => Err(Interrupted::Refused(reply)),
+        _ => {
+            let words = format!("{reply} before it had the whole message");
+            Err(Interrupted::After(Failure::Malformed(words)))
+        }
+    }
 }
 
 /// Writes few large blocks instead of many small ones.
@@ -108,24 +141,23 @@ impl<'a> Blocks<'a> {
     }
 
     /// Small pieces are collected, large ones written as they are.
-    async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
+    async fn push(&mut self, piece: Bytes) -> Result<(), Interrupted> {
         if self.pending.len() + piece.len() <= BLOCK {
             self.pending.extend_from_slice(&piece);
             return Ok(());
         }
         self.flush().await?;
-        let limit = self.connection.timeouts.block;
         for block in piece.chunks(BLOCK) {
-            within(limit, self.connection.dialogue.send(block)).await?;
+            send(self.connection, block).await?;
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Failure> {
+    async fn flush(&mut self) -> Result<(), Interrupted> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.connection.send(&self.pending).await?;
+        send(self.connection, &self.pending).await?;
         self.pending.clear();
         Ok(())
     }

@@ -1,22 +1,27 @@
 //! SMTP services: a sending role's messages go out as SMTP transactions.
 //!
 //! Danger: a message sent twice or not at all, because a connection died at the wrong moment. Rule:
-//! a transaction moves to another connection only while nothing of it has been answered; after the
-//! last octet of the message nothing is ever repeated, the outcome is told as unknown. Client
-//! sessions and upstream connections are separate things: see `pool`.
+//! a transaction moves to another connection only while nothing of the message has been handed over;
+//! after its last octet nothing is ever repeated, the outcome is told as unknown. Client sessions and
+//! upstream connections are separate things: see `pool` and `held`.
 
 mod auth;
 mod connection;
 mod delivery;
+mod envelope;
+mod held;
+mod outcome;
 mod pool;
 mod refusal;
 mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout};
 
 use self::connection::Connection;
 pub use self::connection::Timeouts;
@@ -107,6 +112,10 @@ struct Sender {
     warned: AtomicBool,
 }
 
+/// A service that allows no more connections is asked again after so long: each attempt is a login,
+/// and too many of them are refused as well.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+
 /// A connection for one transaction.
 struct Lease {
     connection: Connection,
@@ -114,16 +123,39 @@ struct Lease {
     key: String,
     /// True when it was open before: the service may have closed it unnoticed.
     kept: bool,
+    /// MAIL was accepted on it, with SMTPUTF8 or without; `None`: this transaction has not begun.
+    utf8: Option<bool>,
+}
+
+impl Lease {
+    /// True when a failure may mean no more than that the connection was left alone for too long.
+    fn may_be_stale(&self) -> bool {
+        self.kept || self.connection.was_idle
+    }
 }
 
 impl Sender {
-    /// A kept connection, or a fresh one.
+    /// A kept connection, or a fresh one. Where the service allows no more of them, one that comes
+    /// free.
     async fn lease(&self, client: Option<&str>) -> Result<Lease, mail::Error> {
-        let credentials = self.login.credentials(&self.service.role, client).await?;
-        let key = credentials.key().to_owned();
-        match self.pool.take(&key) {
-            Some(connection) => Ok(Lease { connection, key, kept: true }),
-            None => self.open(client, credentials).await,
+        let patience = Instant::now() + self.timeouts.turn;
+        loop {
+            let freed = self.pool.freed();
+            let credentials = self.login.credentials(&self.service.role, client).await?;
+            let key = credentials.key().to_owned();
+            if let Some(connection) = self.pool.take(&key) {
+                return Ok(Lease { connection, key, kept: true, utf8: None });
+            }
+            match self.open(client, credentials).await {
+                Err(error) if refusal::is_for_want_of_a_connection(&error) => {
+                    if Instant::now() + TRY_AGAIN > patience {
+                        return Err(error);
+                    }
+                    // One may also have ended elsewhere: another program may use the mailbox.
+                    let _ = timeout(TRY_AGAIN, freed).await;
+                }
+                result => return result,
+            }
         }
     }
 
@@ -148,7 +180,7 @@ impl Sender {
             outcome => outcome,
         };
         let connection = connection.map_err(SignIn::into_error)?;
-        Ok(Lease { connection, key, kept: false })
+        Ok(Lease { connection, key, kept: false, utf8: None })
     }
 
     async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Connection, SignIn> {

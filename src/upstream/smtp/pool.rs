@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -31,6 +33,7 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Kept {
     by_key: Mutex<HashMap<String, Vec<Idle>>>,
+    freed: Notify,
 }
 
 #[derive(Debug)]
@@ -61,8 +64,18 @@ impl Pool {
         }
     }
 
+    /// Done when a connection is given back from now on, whatever becomes of it.
+    pub fn freed(&self) -> Notified<'_> {
+        self.kept.freed.notified()
+    }
+
     /// Takes a connection back, or ends it.
     pub fn put(&self, key: &str, connection: Connection) {
+        self.keep(key, connection);
+        self.kept.freed.notify_waiters();
+    }
+
+    fn keep(&self, key: &str, connection: Connection) {
         if !connection.is_usable() {
             return;
         }

@@ -53,16 +53,18 @@ fn kind_of(reply: &Reply) -> Kind {
     }
 }
 
-/// Codes of RFC 4954, and services that say it by 550 or by text.
+/// Codes of RFC 4954, and services that say it by 550 and text alone. With 5.7.1 or 5.7.26 those
+/// words are about the message (DMARC), which no other login mends.
 fn is_about_our_login(reply: &Reply) -> bool {
     if matches!(reply.code, 530 | 534 | 535 | 538) {
         return true;
     }
     let text = reply.text().to_ascii_lowercase();
-    reply.code == 550
-        && (reply.enhanced() == Some((5, 7, 57))
-            || text.contains("authentication required")
-            || text.contains("not authenticated"))
+    let says_so = text.contains("authentication required") || text.contains("not authenticated");
+    match reply.enhanced() {
+        Some(code) => reply.code == 550 && code == (5, 7, 57),
+        None => reply.code == 550 && says_so,
+    }
 }
 
 const SMTP_AUTH_OFF: &str = "SMTP AUTH is switched off for this mailbox or for the whole tenant. An \
@@ -145,12 +147,24 @@ pub fn of_login(
         words.push_str(advice);
     }
     let mut error = service.error(kind, words);
+    if reply.code == 432 {
+        error = error.with_reply(no_connection());
+    }
     if kind == Kind::SignInNeeded {
         error = error.with_reply(client_reply(kind, reply));
     }
     let newer_may_help =
         kind == Kind::SignInNeeded && mechanism == "XOAUTH2" && reply.code == 535 && !switched_off;
     SignIn::Refused { error, newer_may_help }
+}
+
+/// True when the service lets this mailbox have no further connection (Exchange: three).
+pub fn is_for_want_of_a_connection(error: &mail::Error) -> bool {
+    error.reply.as_ref() == Some(&no_connection())
+}
+
+fn no_connection() -> SmtpReply {
+    SmtpReply::new(451, (4, 3, 2), "The mail service allows this mailbox no further connection")
 }
 
 fn login_kind(reply: &Reply) -> Kind {
@@ -190,6 +204,7 @@ mod tests {
             ("535 5.7.8 bad", Kind::SignInNeeded, (451, (4, 7, 0))),
             ("530 5.7.0 Authentication Required", Kind::SignInNeeded, (451, (4, 7, 0))),
             ("530 5.7.57 Client not authenticated", Kind::SignInNeeded, (451, (4, 7, 0))),
+            ("550 5.7.1 From domain not authenticated", Kind::NotPermitted, (550, (5, 7, 1))),
             ("550 Authentication required", Kind::SignInNeeded, (451, (4, 7, 0))),
             ("354 go on", Kind::Unavailable, (451, (4, 0, 0))),
         ] {

@@ -460,6 +460,159 @@ async fn what_the_service_does_not_take_is_refused_before_it_is_sent() {
     }
 }
 
+/// A transaction with one recipient accepted, whose client then does nothing for a while.
+async fn slow_client(submission: &SmtpSubmission) -> Box<dyn Transaction> {
+    let mut transaction = submission.begin(Some("jane"), from()).await.expect("open");
+    transaction.recipient(to("b@c.example")).await.expect("accepted");
+    transaction
+}
+
+async fn deliver(transaction: Box<dyn Transaction>) -> Result<Delivered, mail::Error> {
+    transaction.deliver(Arc::new(Message::from_bytes(Bytes::from_static(MESSAGE)))).await
+}
+
+#[tokio::test]
+async fn a_slow_client_loses_no_mail_when_the_service_has_closed_meanwhile() {
+    for end in ["", "S: 421 4.4.2 Timeout - closing connection"] {
+        let first = format!("{HELLO}\n{START}\n{end}");
+        let second = format!("{HELLO}\n{START}\n{DATA}\nHOLD");
+        let scripted = Scripted::start(&[&first, &second]).await;
+        let submission = submission(&scripted, Security::Plain, Login::None);
+        let transaction = slow_client(&submission).await;
+        scripted.played(1).await;
+        deliver(transaction).await.expect("sent");
+        drop(submission);
+        assert_eq!(scripted.finish().await, [STUFFED], "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lost_unnoticed_is_replaced_before_the_message() {
+    let chunking = HELLO.replace("S: 250-mx", "S: 250-mx\nS: 250-CHUNKING");
+    let bdat = format!("C: BDAT {0} LAST\nN: {0}\nS: 250 ok", ON_THE_WIRE.len());
+    for (hello, probe, message, wire) in [
+        (HELLO, "C: DATA", DATA, STUFFED),
+        (HELLO, "C: DATA\nS: 421 4.4.2 too slow", DATA, STUFFED),
+        (&chunking, "C: NOOP", &format!("C: NOOP\nS: 250 ok\n{bdat}"), ON_THE_WIRE),
+        (&chunking, "C: NOOP\nS: 421 bye", &format!("C: NOOP\nS: 250 ok\n{bdat}"), ON_THE_WIRE),
+    ] {
+        let first = format!("{hello}\n{START}\n{probe}");
+        let second = format!("{hello}\n{START}\n{message}\nHOLD");
+        let scripted = Scripted::start(&[&first, &second]).await;
+        let mut submission = submission(&scripted, Security::Plain, Login::None);
+        submission.adjust(|sender| sender.timeouts.idle = Duration::ZERO);
+        let transaction = slow_client(&submission).await;
+        deliver(transaction).await.expect("sent");
+        drop(submission);
+        assert_eq!(scripted.finish().await, [wire], "{probe}");
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_the_second_time_stops_the_message() {
+    let first = format!("{HELLO}\n{START}");
+    let second = format!("{HELLO}\nC~ MAIL\nC~ RCPT\nS: 250 ok\nS: 550 5.1.1 gone\nHOLD");
+    let scripted = Scripted::start(&[&first, &second]).await;
+    let submission = submission(&scripted, Security::Plain, Login::None);
+    let transaction = slow_client(&submission).await;
+    scripted.played(1).await;
+    let error = deliver(transaction).await.expect_err("not sent");
+    assert_eq!(error.kind, Kind::Unavailable, "{}", error.text);
+    drop(submission);
+    scripted.finish().await;
+}
+
+#[tokio::test]
+async fn a_slow_client_leaves_its_connection_to_others() {
+    let begun_anew =
+        format!("C: RSET\n{START}\n{DATA}").replace("S: 250 2.1.0", "S: 250 reset\nS: 250 2.1.0");
+    let transcript = format!("{HELLO}\n{START}\n{begun_anew}\n{START}\n{DATA}\nHOLD");
+    let scripted = Scripted::start(&[&transcript]).await;
+    let mut submission = submission(&scripted, Security::Plain, Login::None);
+    submission.adjust(|sender| sender.timeouts.hold = Duration::from_millis(20));
+    let slow = slow_client(&submission).await;
+    while submission.sender.pool.unused() == 0 {
+        tokio::task::yield_now().await;
+    }
+    send(&submission).await.expect("sent over the same connection");
+    deliver(slow).await.expect("sent as well");
+    drop(submission);
+    assert_eq!(scripted.finish().await, [STUFFED; 2]);
+}
+
+#[tokio::test]
+async fn who_gets_no_connection_waits_for_one_that_comes_free() {
+    let login = format!("{}\nC~ AUTH PLAIN", auth_hello("PLAIN"));
+    let first = format!("{login}\nS: 235 ok\n{START}\n{DATA}\n{START}\n{DATA}\nHOLD");
+    let refused = format!("{login}\nS: 432 4.3.2 Concurrent connections limit exceeded\nC: QUIT");
+    let scripted = Scripted::start(&[&first, &refused]).await;
+    let password = || Login::Basic { login: Template::new("jane"), password: "hunter2".into() };
+    let busy = submission(&scripted, Security::Plain, password());
+    let slow = slow_client(&busy).await;
+    let (waiting, held) = tokio::join!(send(&busy), async {
+        scripted.played(1).await;
+        deliver(slow).await
+    });
+    waiting.expect("sent");
+    held.expect("sent");
+    // In the end the client hears why.
+    let scripted = Scripted::start(&[&refused]).await;
+    let mut submission = submission(&scripted, Security::Plain, password());
+    submission.adjust(|sender| sender.timeouts.turn = Duration::ZERO);
+    let error = begin_failure(&submission).await;
+    assert_eq!(error.kind, Kind::Throttled { retry_after: None });
+    assert_eq!(error.reply.expect("reply").enhanced, (4, 3, 2));
+}
+
+#[tokio::test]
+async fn a_reply_that_nobody_waited_for_is_not_taken_for_the_next_one() {
+    let first = format!("{HELLO}\n{START}\nC: RCPT TO:<x@c.example>\nC~ never\n");
+    let second = format!(
+        "{HELLO}\nC~ MAIL\nC: RCPT TO:<b@c.example>\nC: RCPT TO:<y@c.example>\nS: 250 ok\nS: 250 ok\n\
+         S: 550 5.1.1 no\n{DATA}\nHOLD"
+    );
+    let scripted = Scripted::start(&[&first.replace("C~ never", "EOF"), &second]).await;
+    let submission = submission(&scripted, Security::Plain, Login::None);
+    let mut transaction = slow_client(&submission).await;
+    let patience = Duration::from_millis(50);
+    let given_up = tokio::time::timeout(patience, transaction.recipient(to("x@c.example"))).await;
+    assert!(given_up.is_err(), "answered: {given_up:?}");
+    let error = transaction.recipient(to("y@c.example")).await.expect_err("refused");
+    assert_eq!(error.kind, Kind::NotFound);
+    deliver(transaction).await.expect("sent");
+    drop(submission);
+    assert_eq!(scripted.finish().await, [STUFFED]);
+}
+
+#[tokio::test]
+async fn an_early_refusal_is_heard_while_the_message_is_written() {
+    for start in ["C: DATA\nS: 354 go", "C~ BDAT"] {
+        let hello = match start {
+            "C~ BDAT" => HELLO.replace("S: 250-mx", "S: 250-mx\nS: 250-CHUNKING"),
+            _ => HELLO.to_owned(),
+        };
+        let transcript = format!("{hello}\n{START}\n{start}\nS: 552 5.3.4 too big\nWAIT");
+        let scripted = Scripted::start(&[&transcript]).await;
+        let submission = submission(&scripted, Security::Plain, Login::None);
+        let message = [b"Subject: x\r\n\r\n".to_vec(), vec![b'x'; 32 << 20]].concat();
+        let sending = send_bytes(&submission, from(), message);
+        let error = tokio::time::timeout(Duration::from_secs(20), sending).await;
+        let error = error.expect("in time").expect_err("refused");
+        assert_eq!((error.kind, error.reply.expect("reply").code), (Kind::TooLarge, 552));
+        assert_eq!(submission.sender.pool.unused(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_data_that_is_neither_go_nor_no_ends_the_connection() {
+    let transcript = format!("{HELLO}\n{START}\nC: DATA\nS: 250 what\nEOF");
+    let scripted = Scripted::start(&[&transcript]).await;
+    let submission = submission(&scripted, Security::Plain, Login::None);
+    assert_eq!(send(&submission).await.expect_err("not sent").kind, Kind::Unavailable);
+    assert_eq!(submission.sender.pool.unused(), 0);
+    scripted.finish().await;
+}
+
 #[tokio::test]
 async fn idle_connections_are_ended_with_quit() {
     let transcript = format!("{HELLO}\n{START}\n{DATA}\nC: QUIT\nS: 221 bye\nEOF");

@@ -65,6 +65,7 @@ async fn commands_at_the_wrong_time_and_in_the_wrong_form() {
          S: 554 5.5.1 No valid recipients
          C: NOOP\\nQUIT
          S: 500 5.5.2 ...
+         S: 500 5.5.2 ...
          C: FOO
          S: 500 5.5.1 Unknown command
          C: EXPN x

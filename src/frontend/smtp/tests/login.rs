@@ -91,6 +91,7 @@ async fn auth_that_goes_wrong() {
          S: 334 VXNlcm5hbWU6
          C: amFu\\nZQ==
          S: 500 5.5.2 ...
+         S: 500 5.5.2 ...
          C: AUTH PLAIN =
          S: 535 5.7.8 Authentication credentials invalid
          C: AUTH LOGIN =

@@ -158,6 +158,11 @@ async fn chunks_at_the_wrong_time_are_read_over() {
          C: BDAT 6
          C: QUIT
          S: 503 5.5.1 Say RCPT first
+         C: RCPT TO:<a@example.com>
+         C: BDAT 6 LAST
+         C: QUIT
+         S: 503 5.5.1 Say MAIL first
+         S: 503 5.5.1 Say MAIL first
          C: BDAT six
          S: 501 5.5.4 ...
          S: (closed)",
@@ -185,6 +190,18 @@ async fn chunks_beyond_the_limit() {
     talk.say(ENVELOPE).await;
     talk.say("C: BDAT 1152921504606846976 LAST\nS: 552 5.3.4 ...\nS: (closed)").await;
     assert_eq!(talk.role.sent(), []);
+}
+
+#[tokio::test]
+async fn a_header_for_which_there_is_no_memory_is_refused_for_now() {
+    let mut talk = with_envelope(Setup::default()).await;
+    talk.say("C: DATA\nS: 354 ...").await;
+    let header = format!("X: {}\r\n", "y".repeat(70)).repeat(12_000);
+    talk.send(header.as_bytes()).await;
+    talk.say("C:\nC: text\nC: .\nS: 452 4.3.1 Insufficient system storage ...").await;
+    assert_eq!((talk.role.sent(), talk.messages.used()), (vec![], 0));
+    talk.say(ENVELOPE).await;
+    talk.say("C: DATA\nS: 354 ...\nC: small\nC: .\nS: 250 2.0.0 Ok: queued as 1").await;
 }
 
 #[tokio::test]
