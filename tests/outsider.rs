@@ -225,14 +225,12 @@ fn graph_with_a_pkcs12_certificate_and_a_self_signed_server() {
 
 /// A server that just hangs up where the answer's end is the connection's, as Python's own does.
 #[test]
-#[ignore = "needs oauth::http to take an end without close_notify as the end of an answer"]
 fn graph_that_hangs_up_without_a_word() {
     send_by_graph(json!({"protocol": "HTTP/1.0", "hang_up": true}), &secret());
 }
 
 /// What `openssl req -x509` makes without a second thought says that it is an authority.
 #[test]
-#[ignore = "needs tls::client to accept a certificate that is itself in CaPath"]
 fn graph_with_a_self_signed_server_certificate_as_openssl_makes_it() {
     send_by_graph(json!({"certificates": "self-signed-ca"}), &secret());
 }
@@ -309,7 +307,6 @@ fn short_tokens_work_too() {
 }
 
 #[test]
-#[ignore = "needs upstream::smtp to repeat AUTH in two steps when it is refused in one"]
 fn a_service_without_patience_for_initial_responses() {
     let options = json!({"token_octets": 24, "habits": {"two_steps": true}});
     let Some(outsider) = Outsider::start(options) else { return };

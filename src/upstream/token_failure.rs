@@ -13,7 +13,9 @@ pub(crate) fn token_failure(role: &str, error: oauth::Error) -> Error {
         (oauth::Fault::Passing, None) => Kind::Unavailable,
         (oauth::Fault::Passing, wait) => Kind::Throttled { retry_after: wait },
     };
-    let code = error.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+    // Most explanations name their code already.
+    let code = error.code.as_ref().filter(|code| !error.text.contains(code.as_str()));
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
     let text = format!("{role}: there is no access token: {error}{code}");
     Error::new(kind, text).with_source(error)
 }

@@ -14,7 +14,11 @@ const MAX_TEXT: usize = 400;
 /// What the client hears.
 pub(super) fn answer(error: &Error, reference: Reference) -> Answer {
     let (code, (class, subject, detail), text) = match &error.reply {
-        Some(reply) if about_the_clients_login(reply) => by_kind(Kind::SignInNeeded),
+        // Exchange's 432 4.3.2 is about too many connections.
+        Some(reply) if about_the_clients_login(reply) => match error.kind {
+            Kind::Throttled { .. } => by_kind(error.kind),
+            _ => by_kind(Kind::SignInNeeded),
+        },
         // Says that the upstream closes; we do not.
         Some(SmtpReply { code: 421, text, .. }) => (451, (4, 4, 2), text.as_str()),
         Some(reply) if (400..600).contains(&reply.code) => {

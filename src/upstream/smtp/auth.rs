@@ -71,7 +71,12 @@ async fn respond(
     let limit = connection.timeouts.greeting;
     let line = Zeroizing::new(format!("AUTH {mechanism} {}", response.expose()));
     if line.len() + 2 <= MAX_COMMAND_LINE {
-        return secret_line(connection, &line).await;
+        let reply = secret_line(connection, &line).await?;
+        // A service that knows no initial response calls it a wrong argument: RFC 4954 section 4
+        // wants it, RFC 2554's first implementations did not all have it.
+        if !matches!(reply.code, 500 | 501) {
+            return Ok(reply);
+        }
     }
     let reply = connection.command(&format!("AUTH {mechanism}"), limit).await?;
     match reply.code {
