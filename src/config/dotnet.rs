@@ -32,7 +32,13 @@ pub fn read(
         at(usize::try_from(position.row).unwrap_or(1))
     };
     let mut settings = Vec::new();
-    for section in sections(document.root_element()) {
+    let root = document.root_element();
+    if !matches!(root.tag_name().name(), "configuration" | "appSettings") {
+        let problem = format!("its root element is {}, not configuration", root.tag_name().name());
+        let fix = "name the application's web.config, or a proxy.toml";
+        return Err(vec![Diagnostic::new("", line(root), problem, fix)]);
+    }
+    for section in sections(root) {
         elsewhere(section, &line(section), notes)?;
         apply(section, &mut settings, line);
     }
@@ -168,7 +174,6 @@ mod tests {
             ]
         );
         assert_eq!(keys("<appSettings><add key='App.a' value='b'/></appSettings>").len(), 1);
-        assert_eq!(keys("<other/>"), []);
     }
 
     #[test]
@@ -195,6 +200,13 @@ mod tests {
             assert!(told.contains(part), "{told}");
             assert!(told.starts_with("web.config:") && !told.contains("hunter2"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_not_read_as_empty() {
+        let mistakes =
+            read(Path::new("a.config"), "<other/>", &mut Vec::new()).expect_err("refused");
+        assert_eq!(mistakes[0].problem, "its root element is other, not configuration");
     }
 
     #[test]

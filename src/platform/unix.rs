@@ -66,11 +66,17 @@ pub(super) fn create_private_directory(path: &Path) -> io::Result<()> {
 pub(super) async fn stop_requested() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            // Its default would end the process and every session with it.
+            _ = hang_up.recv() => tracing::warn!(
+                "SIGHUP: this version does not reload its configuration; restart it instead"
+            ),
+        }
     }
-    Ok(())
 }
 
 /// Each session holds two sockets, and the usual soft limit is 1,024.

@@ -16,8 +16,9 @@ pub(crate) fn token_failure(role: &str, error: oauth::Error) -> Error {
     // Most explanations name their code already.
     let code = error.code.as_ref().filter(|code| !error.text.contains(code.as_str()));
     let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
-    let text = format!("{role}: there is no access token: {error}{code}");
-    Error::new(kind, text).with_source(error)
+    // The role is named once, and the whole story is in the text: no source to repeat it.
+    let story = error.text.strip_prefix(&format!("{role}: ")).unwrap_or(&error.text);
+    Error::new(kind, format!("{role}: there is no access token: {story}{code}"))
 }
 
 #[cfg(test)]

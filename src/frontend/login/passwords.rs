@@ -1,10 +1,9 @@
-//! Passwords that are right, and some that are wrong, remembered as keyed digests.
+//! Passwords that are right, remembered as keyed digests.
 //!
 //! Danger: a slow hash for each of an application's many logins eats the processor; a memory of
-//! passwords must not become a list of passwords; a program that keeps sending its old password is
-//! no guesser, and must not lock out the others. Rule: only a digest under a key of this process is
-//! remembered, bound to the hash it was checked against; equal checks share one run, and the same
-//! wrong password from the same source counts once.
+//! passwords must not become a list of passwords. Rule: only a digest under a key of this process is
+//! remembered, bound to the hash it was checked against, and only of a right password; equal checks
+//! at the same time share one run and count as one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -20,7 +19,7 @@ use super::lockout::{Lockout, Source};
 use super::runner::Runner;
 use crate::secret::Secret;
 
-/// Passwords remembered, of either kind.
+/// Passwords remembered.
 const MAX_REMEMBERED: usize = 4096;
 /// How long they are.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -69,7 +68,6 @@ type Run = Shared<BoxFuture<'static, Outcome>>;
 pub(super) struct Passwords {
     key: hmac::Key,
     right: Memory,
-    wrong: Memory,
     running: Mutex<HashMap<Digest, Run>>,
     runner: Arc<Runner>,
 }
@@ -79,7 +77,6 @@ impl Passwords {
         Self {
             key: new_key(),
             right: Memory::default(),
-            wrong: Memory::default(),
             running: Mutex::default(),
             runner: Arc::new(Runner::new()),
         }
@@ -95,7 +92,7 @@ impl Passwords {
         self.runner.expect(hash);
     }
 
-    /// Checks a claim; a wrong one is counted against `source` once, however often it comes.
+    /// Checks a claim; a wrong one is counted against `source`.
     pub(super) async fn check(
         &self,
         claim: Claim,
@@ -113,20 +110,14 @@ impl Passwords {
             return Outcome::Right;
         }
         let flight = self.digest(&[&digest, format!("{source:?}").as_bytes()]);
-        if self.wrong.holds(&flight) {
-            self.pretend().await;
-            return Outcome::Wrong;
-        }
         let run = lock(&self.running)
             .entry(flight)
             .or_insert_with(|| self.start(claim, lockout, source))
             .clone();
         let _landing = Landing { running: &self.running, flight };
         let outcome = run.await;
-        match outcome {
-            Outcome::Right => self.right.add(digest),
-            Outcome::Wrong => self.wrong.add(flight),
-            Outcome::Locked | Outcome::Busy => {}
+        if outcome == Outcome::Right {
+            self.right.add(digest);
         }
         outcome
     }

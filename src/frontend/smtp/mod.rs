@@ -24,13 +24,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use tracing::Instrument as _;
-
 use super::Context;
 use super::stream::{ClientStream, Peer};
 
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
-    let span = tracing::info_span!("smtp", session = %peer.session, client = %peer.address);
-    session::Session::new(context, peer, stream).run().instrument(span).await;
+    session::Session::new(context, peer, stream).run().await;
 }

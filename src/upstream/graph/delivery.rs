@@ -21,6 +21,9 @@ use crate::mail::{Error, Kind, Message, SmtpReply};
 use crate::protocol::mime::fields;
 use crate::protocol::mime::outline::{Part, Segment};
 
+/// The client's reason where attachments may not be sent apart.
+const ONE_REQUEST: &str = "it exceeds what is sent in one request";
+
 /// A request body that Graph is known to take: its pages say 4 MB, and more has been seen to pass
 /// for JSON only. Less was taken in 2021, hence [`RequestLimit`].
 pub(super) const DOCUMENTED_LIMIT: u64 = 4_000_000;
@@ -204,16 +207,22 @@ async fn plan(
     match policy.large_messages {
         LargeMessages::Upload => {}
         LargeMessages::Reject => {
-            return Err(too_large(format!(
-                "{shown} exceeds what one Graph request takes, and LargeMessages is Reject; set it \
+            return Err(too_large(
+                ONE_REQUEST,
+                format!(
+                    "{shown} exceeds what one Graph request takes, and LargeMessages is Reject; set it \
                  to Upload to send larger ones"
-            )));
+                ),
+            ));
         }
         LargeMessages::Smtp => {
-            return Err(too_large(format!(
-                "{shown} exceeds what one Graph request takes; sending it over SMTP with XOAUTH2 \
+            return Err(too_large(
+                ONE_REQUEST,
+                format!(
+                    "{shown} exceeds what one Graph request takes; sending it over SMTP with XOAUTH2 \
                  (LargeMessages Smtp) comes with a later version, Upload works now"
-            )));
+                ),
+            ));
         }
     }
     let message = Arc::clone(message);
@@ -231,17 +240,23 @@ fn make_plan(message: &Arc<Message>, limit: u64, shown: &str) -> Result<Plan, Er
     };
     let outline = attachment::outline(message).map_err(unreadable)?;
     let outline = outline.map_err(|error| {
-        too_large(format!("{shown} exceeds one Graph request and can't be taken apart: {error}"))
+        too_large(
+            "its parts can't be told apart",
+            format!("{shown} exceeds one Graph request and can't be taken apart: {error}"),
+        )
     })?;
     if outline.is_protected() {
-        return Err(too_large(format!(
-            "{shown} is signed or encrypted; Graph takes it only in one request of 4 MB, and taking \
+        return Err(too_large(
+            "it is signed or encrypted and can't be sent in parts",
+            format!(
+                "{shown} is signed or encrypted; Graph takes it only in one request of 4 MB, and taking \
              it apart would break it. Sending it over SMTP with XOAUTH2 comes with a later version"
-        )));
+            ),
+        ));
     }
     let cut = attachment::to_take_out(&outline, message.size(), plain_size(limit));
     let cut = cut.ok_or_else(|| {
-        too_large(format!(
+        too_large("it exceeds the limit without its attachments", format!(
             "{shown} exceeds one Graph request by its text alone; only attachments can be sent apart"
         ))
     })?;
@@ -251,9 +266,10 @@ fn make_plan(message: &Arc<Message>, limit: u64, shown: &str) -> Result<Plan, Er
     Ok(Plan { skeleton, attachments: parts.into_iter().zip(sizes).collect() })
 }
 
-fn too_large(text: String) -> Error {
-    let words = "The message is too large for this service";
-    Error::new(Kind::TooLarge, text).with_reply(SmtpReply::new(552, (5, 3, 4), words))
+/// `words` are the client's reason, `text` the administrator's.
+fn too_large(words: &str, text: String) -> Error {
+    let reply = SmtpReply::new(552, (5, 3, 4), format!("The message is too large: {words}"));
+    Error::new(Kind::TooLarge, text).with_reply(reply)
 }
 
 async fn attach(

@@ -41,8 +41,8 @@ const ROWS: &[Row] = &[
         words: "This mailbox may not send as the From address",
         fix: "The From address is not this mailbox: grant Send As to it (Exchange admin center, \
               mailbox, Delegation; or Add-RecipientPermission -AccessRights SendAs), for an alias \
-              run Set-OrganizationConfig -SendFromAliasEnabled $true, or set the role's \
-              Sender.Policy to Rewrite",
+              run Set-OrganizationConfig -SendFromAliasEnabled $true, or let the \
+              application write the mailbox's own address into From",
     },
     Row {
         codes: &[
@@ -199,8 +199,9 @@ const ROWS: &[Row] = &[
 pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> Error {
     let body = answer.json();
     let codes = codes(&body["error"]);
-    let row = codes.iter().find_map(|code| row(code)).or_else(|| row_by_status(answer));
     let status = answer.status.as_u16();
+    let mut telling = codes.iter().filter(|code| status >= 500 || !says_nothing(code));
+    let row = telling.find_map(|code| row(code)).or_else(|| row_by_status(answer));
     let code = codes.first().map_or_else(|| "no code".to_owned(), |code| clean(code));
     let words: String = clean(body["error"]["message"].as_str().unwrap_or_default());
     let said = format!("Graph answered {status} {code} {words} ({})", trace(answer, &body));
@@ -235,6 +236,11 @@ fn codes(error: &Value) -> Vec<String> {
     }
     codes.reverse();
     codes
+}
+
+/// True for codes that Graph gives when it has none: the status decides whether it passes.
+fn says_nothing(code: &str) -> bool {
+    ["UnknownError", "generalException"].iter().any(|vague| vague.eq_ignore_ascii_case(code))
 }
 
 fn row(code: &str) -> Option<&'static Row> {
@@ -317,6 +323,7 @@ mod tests {
             (503, "ErrorMailboxMoveInProgress", Kind::Unavailable, 451, (4, 3, 2)),
             (504, "UnknownError", Kind::Unavailable, 451, (4, 3, 2)),
             (500, "", Kind::Unavailable, 451, (4, 3, 2)),
+            (403, "UnknownError", Kind::NotPermitted, 550, (5, 7, 1)),
         ];
         for (status, code, kind, reply, enhanced) in table {
             let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"m\"}}}}");
@@ -330,8 +337,10 @@ mod tests {
 
     #[test]
     fn unknown_codes_go_by_status() {
-        let error = refusal("R", "u@d", "sending", &answer(400, "not json", &[]));
-        assert_eq!((error.kind, error.reply), (Kind::Rejected, None));
+        for body in ["not json", r#"{"error":{"code":"UnknownError","message":""}}"#] {
+            let error = refusal("R", "u@d", "sending", &answer(400, body, &[]));
+            assert_eq!((error.kind, error.reply), (Kind::Rejected, None), "{body}");
+        }
     }
 
     #[test]

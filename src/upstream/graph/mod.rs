@@ -162,6 +162,9 @@ impl GraphTransaction {
     }
 }
 
+/// What a client that wants to read hears.
+const NOT_READ_YET: &str = "Reading from Microsoft 365 comes with a later version of authbridge";
+
 /// A receiving role behind which is a Microsoft 365 mailbox. Answers that it can't be read yet.
 pub struct GraphMailbox {
     role: String,
@@ -184,6 +187,7 @@ impl Upstream for GraphMailbox {
             "{}: reading from Microsoft 365 with {protocol} comes with a later version",
             self.role
         );
-        std::future::ready(Err(Error::new(Kind::Unsupported, text))).boxed()
+        let error = Error::new(Kind::Unsupported, text).with_hint(NOT_READ_YET);
+        std::future::ready(Err(error)).boxed()
     }
 }

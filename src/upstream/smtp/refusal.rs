@@ -1,7 +1,7 @@
 //! What a service's refusals mean, and which of them a client may hear.
 //!
 //! Danger: 535 passed on makes the client forget its own, right password; 421 passed on ends the
-//! client's session for an event on ours. Rule: a refusal that is about our own login becomes 451
+//! client's session for an event on ours. Rule: a refusal that is about our own login becomes 454
 //! 4.7.0, 421 becomes 451; every other code and text passes as the service gave it. The known ones
 //! are explained to the administrator (facts/google-oauth.md section 4, facts/entra-oauth.md 7).
 
@@ -24,7 +24,7 @@ pub fn of_reply(service: &Service, what: &str, reply: &Reply) -> mail::Error {
 /// What the client hears.
 fn client_reply(kind: Kind, reply: &Reply) -> SmtpReply {
     if kind == Kind::SignInNeeded {
-        return SmtpReply::new(451, (4, 7, 0), "The mail service does not accept our sign-in");
+        return SmtpReply::new(454, (4, 7, 0), "The mail service does not accept our sign-in");
     }
     let code = match reply.code {
         421 => 451,
@@ -201,11 +201,11 @@ mod tests {
             ("550 5.4.5 quota", Kind::Rejected, (550, (5, 4, 5))),
             ("554 no", Kind::Rejected, (554, (5, 0, 0))),
             ("550 5.7.26 This mail is unauthenticated", Kind::NotPermitted, (550, (5, 7, 26))),
-            ("535 5.7.8 bad", Kind::SignInNeeded, (451, (4, 7, 0))),
-            ("530 5.7.0 Authentication Required", Kind::SignInNeeded, (451, (4, 7, 0))),
-            ("530 5.7.57 Client not authenticated", Kind::SignInNeeded, (451, (4, 7, 0))),
+            ("535 5.7.8 bad", Kind::SignInNeeded, (454, (4, 7, 0))),
+            ("530 5.7.0 Authentication Required", Kind::SignInNeeded, (454, (4, 7, 0))),
+            ("530 5.7.57 Client not authenticated", Kind::SignInNeeded, (454, (4, 7, 0))),
             ("550 5.7.1 From domain not authenticated", Kind::NotPermitted, (550, (5, 7, 1))),
-            ("550 Authentication required", Kind::SignInNeeded, (451, (4, 7, 0))),
+            ("550 Authentication required", Kind::SignInNeeded, (454, (4, 7, 0))),
             ("354 go on", Kind::Unavailable, (451, (4, 0, 0))),
         ] {
             let error = of_reply(&service, "MAIL", &reply(line));
@@ -248,7 +248,7 @@ mod tests {
             let error = refused.into_error();
             assert_eq!(error.kind, kind, "{line}");
             assert!(error.text.contains(words), "{line}: {}", error.text);
-            assert!(error.reply.is_none_or(|reply| reply.code == 451), "{line}");
+            assert!(error.reply.is_none_or(|reply| matches!(reply.code, 451 | 454)), "{line}");
         }
     }
 

@@ -237,7 +237,7 @@ async fn a_refused_token_is_replaced_once_and_then_a_person_is_asked() {
     assert_eq!(error.kind, Kind::SignInNeeded);
     assert!(error.text.contains("status 400"), "{}", error.text);
     assert!(!error.chain().contains("token-"), "{}", error.chain());
-    assert_eq!(error.reply.map(|reply| reply.code), Some(451));
+    assert_eq!(error.reply.map(|reply| reply.code), Some(454));
     scripted.finish().await;
 
     let scripted = Scripted::start(&[&refusal]).await;
@@ -378,7 +378,7 @@ async fn a_refused_sender_is_the_answer_to_every_recipient() {
     for _ in 0..2 {
         let error = transaction.recipient(to("x@c.example")).await.expect_err("refused");
         assert_eq!(error.kind, Kind::SignInNeeded);
-        assert_eq!(error.reply.expect("reply").code, 451);
+        assert_eq!(error.reply.expect("reply").code, 454);
     }
     drop(transaction);
     drop(submission);
