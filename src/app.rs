@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::notes::not_in_effect;
 pub use self::probe::{Finding, Outcome, probe};
 use crate::config::Config;
 use crate::frontend::Context;
@@ -62,7 +63,6 @@ pub enum Error {
 pub struct App {
     listeners: Listeners,
     context: Context,
-    notes: Vec<String>,
 }
 
 impl App {
@@ -84,17 +84,12 @@ impl App {
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
-        Ok(Self { listeners, context, notes: notes::of(config) })
+        Ok(Self { listeners, context })
     }
 
     /// What is bound, with the ports that were picked.
     pub fn bound(&self) -> &[Bound] {
         self.listeners.bound()
-    }
-
-    /// What is configured and not in effect yet, one sentence each.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// Serves until `stop` is done, then lets sessions finish.

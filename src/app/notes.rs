@@ -12,7 +12,7 @@ use crate::config::{
 const DEFAULT_PACE: Option<u32> = Some(30);
 
 /// One sentence for each setting.
-pub(super) fn of(config: &Config) -> Vec<String> {
+pub fn not_in_effect(config: &Config) -> Vec<String> {
     let mut notes: Vec<String> = spool(config.spool.mode).into_iter().collect();
     for pickup in &config.pickups {
         let key = format!("Proxy.Pickup.{}", pickup.name);
@@ -84,7 +84,7 @@ mod tests {
             environment: Vec::new(),
             defaults: Defaults { state_directory: "s".into(), config_directory: "c".into() },
         };
-        of(&Config::load(&request).expect("valid").config)
+        not_in_effect(&Config::load(&request).expect("valid").config)
     }
 
     const GRAPH: &str = "Mail.Sending.ServerType = 'Microsoft365'\n\

@@ -108,6 +108,9 @@ fn report(loaded: &Loaded, only: Option<&str>) -> Result<String, Failure> {
     for warning in &loaded.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
+    for note in app::not_in_effect(&loaded.config) {
+        let _ = writeln!(text, "note: {note}");
+    }
     let _ = writeln!(text, "The configuration has no mistakes.");
     Ok(text)
 }

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::{ConfigFiles, Failure};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::Bound;
 use crate::{platform, telemetry};
@@ -39,7 +39,7 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    for note in app.notes() {
+    for note in app::not_in_effect(&loaded.config) {
         tracing::warn!("{note}");
     }
     print(&table(&loaded.config, app.bound()));

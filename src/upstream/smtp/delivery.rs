@@ -13,8 +13,9 @@ use crate::protocol::smtp::data::DotStuffer;
 use crate::protocol::smtp::reply::Reply;
 use crate::upstream::connect::Failure;
 
-/// Octets that are collected before they are written: one system call and a few TLS records.
-const BLOCK: usize = 64 << 10;
+/// Octets that are collected before they are written: few system calls and full TLS records. Larger
+/// messages are written in pieces as they are, without a copy.
+const BLOCK: usize = 128 << 10;
 
 /// Why there is no answer to the message.
 pub(super) enum Interrupted {
