@@ -90,9 +90,34 @@ impl DataDecoder {
     }
 }
 
+/// Octets that [`plain_prefix`] looks at in one go.
+const STRIDE: usize = 1024;
+
+/// Octets at the start of `input`, inside a line or at the start of one without a dot, that hold
+/// nothing but text and CRLF before text. Looks at pairs of neighbours without a branch, so that the
+/// compiler takes many at a time: a line at a time costs a fifth of all work on a message.
+fn plain_prefix(input: &[u8]) -> usize {
+    let mut end = 0;
+    if input.first() == Some(&b'\n') {
+        return 0;
+    }
+    while let Some(stride) = input.get(end..=end + STRIDE) {
+        let odd = stride.iter().zip(&stride[1..]).fold(0, |odd, (left, right)| {
+            let half = u8::from(*left == b'\r') ^ u8::from(*right == b'\n');
+            odd | half | (u8::from(*left == b'\n') & u8::from(*right == b'.'))
+        });
+        if odd != 0 {
+            break;
+        }
+        end += STRIDE;
+    }
+    // A CR stays with its LF.
+    end - usize::from(end > 0 && input[end - 1] == b'\r')
+}
+
 /// Passes on everything up to the next octet that changes something.
 fn run(input: &[u8], sink: &mut impl FnMut(&[u8])) -> (usize, State) {
-    let mut from = 0;
+    let mut from = plain_prefix(input);
     loop {
         let Some(found) = memchr::memchr2(b'\r', b'\n', &input[from..]) else {
             sink(input);
@@ -173,7 +198,7 @@ impl LineEnds {
 
     /// Passes on a run that needs no change, and the line end after it; returns what is left.
     fn run<'a>(&mut self, input: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
-        let mut from = 0;
+        let mut from = plain_prefix(input);
         loop {
             let Some(found) = memchr::memchr2(b'\r', b'\n', &input[from..]) else {
                 sink(input);
@@ -284,6 +309,24 @@ mod tests {
             text.extend_from_slice(b"\r\n");
         }
         text
+    }
+
+    /// One octet at a time goes the slow way, all at once the fast one; one odd octet or pair lies
+    /// at every place around a stride's end.
+    #[test]
+    fn long_text_is_read_alike_in_strides_and_octet_by_octet() {
+        let odd: [&[u8]; 9] =
+            [b"\r", b"\n", b"\r\n", b"\r\n.", b"\n.", b"\r\n.\r\n", b"\r\n.\n", b".\r", b"x"];
+        for odd in odd {
+            for at in (0..6).chain(STRIDE - 6..STRIDE + 6).chain(2 * STRIDE - 4..2 * STRIDE + 4) {
+                let mut text: Vec<u8> = b"line\r\n".repeat(3 * STRIDE / 6);
+                text.splice(at..at + odd.len(), odd.iter().copied());
+                text.extend_from_slice(b"\r\n.\r\n");
+                let octets: Vec<&[u8]> = text.chunks(1).collect();
+                assert_eq!(decode(&[&text]), decode(&octets), "{odd:?} at {at}");
+                assert_eq!(stuff(&[&text]), stuff(&octets), "{odd:?} at {at}");
+            }
+        }
     }
 
     #[test]
