@@ -23,6 +23,10 @@ use super::Error;
 use super::identity::{problem, read};
 use crate::platform;
 
+/// Octets that a connection encrypts ahead of the socket: a message of middle size leaves in one
+/// system call. Held only while the service does not read.
+const WRITE_BUFFER: usize = 256 << 10;
+
 /// How we connect to services over TLS. Cheap to clone; sessions are resumed across clones.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -68,7 +72,9 @@ impl ClientTls {
     {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
+        TlsConnector::from(Arc::clone(&self.config))
+            .connect_with(name, stream, |tls| tls.set_buffer_limit(Some(WRITE_BUFFER)))
+            .await
     }
 }
 

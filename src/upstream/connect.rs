@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -41,6 +41,9 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Idle time before TCP asks whether the peer is there; routers forget connections after minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Pieces that one system call takes together.
+const PIECES_AT_ONCE: usize = 8;
 
 /// Room asked for at each read, in octets: a dialogue's lines are short.
 const READ_SIZE: usize = 2048;
@@ -290,17 +293,19 @@ impl Dialogue {
 
     /// Sends all of it, unless the peer says something before all is on its way: then false, and
     /// what it said is in `input`. A peer that answers early often reads no further.
-    pub async fn send_unless_answered(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+    pub async fn send_unless_answered(
+        &mut self,
+        pieces: &mut VecDeque<Bytes>,
+    ) -> Result<bool, Failure> {
         if !self.input.is_empty() {
             return Ok(false);
         }
-        let mut sent = 0;
         poll_fn(|context| {
             let mut stream = Pin::new(&mut self.stream);
-            while sent < bytes.len() {
-                match stream.as_mut().poll_write(context, &bytes[sent..])? {
+            while !pieces.is_empty() {
+                match poll_write(stream.as_mut(), context, pieces)? {
                     Poll::Ready(0) => return Poll::Ready(Err(Failure::Closed)),
-                    Poll::Ready(octets) => sent += octets,
+                    Poll::Ready(octets) => drop_written(pieces, octets),
                     Poll::Pending => return poll_input(stream, context, &mut self.input),
                 }
             }
@@ -365,6 +370,31 @@ impl Dialogue {
     /// The stream, and what has arrived and was not read.
     pub fn into_parts(self) -> (Box<dyn Duplex>, Bytes) {
         (self.stream, self.input.freeze())
+    }
+}
+
+/// Writes pieces together, without copying them into one.
+fn poll_write(
+    stream: Pin<&mut Box<dyn Duplex>>,
+    context: &mut Context<'_>,
+    pieces: &VecDeque<Bytes>,
+) -> Poll<std::io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); PIECES_AT_ONCE];
+    let count = pieces.len().min(PIECES_AT_ONCE);
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+    stream.poll_write_vectored(context, &slices[..count])
+}
+
+fn drop_written(pieces: &mut VecDeque<Bytes>, mut octets: usize) {
+    while let Some(piece) = pieces.front_mut() {
+        if octets < piece.len() {
+            piece.advance(octets);
+            return;
+        }
+        octets -= piece.len();
+        pieces.pop_front();
     }
 }
 

@@ -4,8 +4,10 @@
 //! the next message. Rule: [`Connection::settled`] is false from the first octet sent until the
 //! last reply due has come; a connection that is dropped meanwhile is never used again.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::refusal;
@@ -169,9 +171,9 @@ impl Connection {
     }
 
     /// Sends a part of the message; false when the service began to answer before all was written.
-    pub async fn send_part(&mut self, octets: &[u8]) -> Result<bool, Failure> {
+    pub async fn send_part(&mut self, pieces: &mut VecDeque<Bytes>) -> Result<bool, Failure> {
         self.settled = false;
-        within(self.timeouts.block, self.dialogue.send_unless_answered(octets)).await
+        within(self.timeouts.block, self.dialogue.send_unless_answered(pieces)).await
     }
 
     /// True when there was no reply for a while.

@@ -5,6 +5,8 @@
 //! apart. The service acts only on a complete message: DATA ends at CRLF.CRLF, `BDAT n LAST` at
 //! octet n, so whatever stops us earlier sends nothing, and the connection is dropped.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use super::connection::Connection;
@@ -13,8 +15,7 @@ use crate::protocol::smtp::data::DotStuffer;
 use crate::protocol::smtp::reply::Reply;
 use crate::upstream::connect::Failure;
 
-/// Octets that are collected before they are written: few system calls and full TLS records. Larger
-/// messages are written in pieces as they are, without a copy.
+/// Octets whose pieces are written together: few system calls and full TLS records.
 const BLOCK: usize = 128 << 10;
 
 /// Why there is no answer to the message.
@@ -80,7 +81,7 @@ async fn send_by_bdat(connection: &mut Connection, message: &Message) -> Result<
     }
     let command = format!("BDAT {} LAST\r\n", message.size());
     let mut blocks = Blocks::new(connection);
-    blocks.pending.extend_from_slice(command.as_bytes());
+    blocks.push(Bytes::from(command)).await?;
     let mut reader = message.reader();
     while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
         blocks.push(piece).await?;
@@ -102,22 +103,24 @@ async fn send_by_data(connection: &mut Connection, message: &Message) -> Result<
         }
     }
     let mut blocks = Blocks::new(connection);
-    let mut stuffer = DotStuffer::new();
+    let (mut stuffer, mut stuffed) = (DotStuffer::new(), BytesMut::new());
     let mut reader = message.reader();
     while let Some(piece) = reader.next().await.map_err(Interrupted::Content)? {
-        stuffer.feed(&piece, &mut blocks.pending);
-        if blocks.pending.len() >= BLOCK {
-            blocks.flush().await?;
-        }
+        stuffer.feed(&piece, &mut stuffed);
+        blocks.push(stuffed.split().freeze()).await?;
     }
-    stuffer.finish(&mut blocks.pending);
+    stuffer.finish(&mut stuffed);
+    blocks.push(stuffed.freeze()).await?;
     blocks.flush().await
 }
 
 /// Sends a part of the message. A service that has seen enough answers early and reads no further:
 /// what it says is the outcome, and the connection, on which half a message stands, is dropped.
-async fn send(connection: &mut Connection, octets: &[u8]) -> Result<(), Interrupted> {
-    if connection.send_part(octets).await? {
+async fn send(
+    connection: &mut Connection,
+    pieces: &mut VecDeque<Bytes>,
+) -> Result<(), Interrupted> {
+    if connection.send_part(pieces).await? {
         return Ok(());
     }
     let reply = connection.reply(connection.timeouts.farewell).await?;
@@ -130,36 +133,36 @@ async fn send(connection: &mut Connection, octets: &[u8]) -> Result<(), Interrup
     }
 }
 
-/// Writes few large blocks instead of many small ones.
+/// Writes many pieces together, none of them copied.
 struct Blocks<'a> {
     connection: &'a mut Connection,
-    pending: BytesMut,
+    pending: VecDeque<Bytes>,
+    size: usize,
 }
 
 impl<'a> Blocks<'a> {
     fn new(connection: &'a mut Connection) -> Self {
-        Self { connection, pending: BytesMut::new() }
+        Self { connection, pending: VecDeque::new(), size: 0 }
     }
 
-    /// Small pieces are collected, large ones written as they are.
-    async fn push(&mut self, piece: Bytes) -> Result<(), Interrupted> {
-        if self.pending.len() + piece.len() <= BLOCK {
-            self.pending.extend_from_slice(&piece);
-            return Ok(());
-        }
-        self.flush().await?;
-        for block in piece.chunks(BLOCK) {
-            send(self.connection, block).await?;
+    /// A large piece, such as a long header, leaves in several blocks: each has its time.
+    async fn push(&mut self, mut piece: Bytes) -> Result<(), Interrupted> {
+        while !piece.is_empty() {
+            let now = piece.split_to(piece.len().min(BLOCK - self.size));
+            self.size += now.len();
+            self.pending.push_back(now);
+            if self.size == BLOCK {
+                self.flush().await?;
+            }
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Interrupted> {
-        if self.pending.is_empty() {
-            return Ok(());
+        self.size = 0;
+        match self.pending.is_empty() {
+            true => Ok(()),
+            false => send(self.connection, &mut self.pending).await,
         }
-        send(self.connection, &self.pending).await?;
-        self.pending.clear();
-        Ok(())
     }
 }
