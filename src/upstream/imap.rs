@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::connect::{Dialogue, Failure, Service, printable, within};
 use super::login::{
-    Credentials, Login, SignIn, broken, explain_challenge, plain_blob, xoauth2_blob,
+    Attempt, Credentials, Login, SignIn, broken, explain_challenge, plain_blob, xoauth2_blob,
 };
 use crate::config::{MailServer, Security};
 use crate::mail::{self, Kind, Opened, Protocol, Relay};
@@ -48,18 +48,15 @@ impl ImapUpstream {
     async fn log_in(&self, client: &str) -> Result<Opened, mail::Error> {
         let (role, client) = (self.service.role.as_str(), Some(client));
         let credentials = self.login.credentials(role, client).await?;
-        let session = match self.attempt(&credentials).await {
-            Err(refused) if refused.newer_may_help() => {
-                let newer = self.login.newer(role, client, credentials).await?;
-                self.attempt(&newer).await
-            }
-            outcome => outcome,
-        };
-        let session = session.map_err(SignIn::into_error)?;
+        let session = self.login.sign_in(self, role, client, credentials).await?;
         let (stream, early) = session.dialogue.into_parts();
         let capabilities = session.capabilities.unwrap_or_default();
         Ok(Opened::Relay(Relay { stream, capabilities, early }))
     }
+}
+
+impl Attempt for ImapUpstream {
+    type Session = Session;
 
     async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Session, SignIn> {
         let (service, broken) = (&self.service, broken(&self.service));
@@ -107,7 +104,7 @@ impl mail::Upstream for ImapUpstream {
 }
 
 /// A connection before the relay.
-struct Session {
+pub(super) struct Session {
     dialogue: Dialogue,
     /// As last heard; `None` when what was heard is void.
     capabilities: Option<Vec<String>>,

@@ -44,6 +44,18 @@ pub enum Login {
     },
 }
 
+/// A service at which one attempt to log in can be made.
+pub(super) trait Attempt: Sync {
+    /// What a success yields.
+    type Session: Send;
+
+    /// Connects and logs in, once.
+    fn attempt(
+        &self,
+        credentials: &Credentials<'_>,
+    ) -> impl Future<Output = Result<Self::Session, SignIn>> + Send;
+}
+
 impl Login {
     /// The login that the configuration asks for; `None` when it needs tokens and there are none.
     pub fn new(auth: &ServerAuth, tokens: Option<Arc<dyn TokenSource>>) -> Option<Self> {
@@ -81,8 +93,26 @@ impl Login {
         }
     }
 
+    /// Logs in; a refused token is replaced and tried once more, never twice.
+    pub(super) async fn sign_in<A: Attempt>(
+        &self,
+        upstream: &A,
+        role: &str,
+        client: Option<&str>,
+        credentials: Credentials<'_>,
+    ) -> Result<A::Session, mail::Error> {
+        let outcome = match upstream.attempt(&credentials).await {
+            Err(refused) if refused.newer_may_help() => {
+                let newer = self.newer(role, client, credentials).await?;
+                upstream.attempt(&newer).await
+            }
+            outcome => outcome,
+        };
+        outcome.map_err(SignIn::into_error)
+    }
+
     /// What to log in with after the service has refused `refused`.
-    pub(super) async fn newer(
+    async fn newer(
         &self,
         role: &str,
         client: Option<&str>,

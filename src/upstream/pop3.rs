@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
 use super::connect::{Dialogue, Failure, Service, printable, within};
-use super::login::{Credentials, Login, SignIn, broken, explain_challenge, xoauth2_blob};
+use super::login::{Attempt, Credentials, Login, SignIn, broken, explain_challenge, xoauth2_blob};
 use crate::config::{MailServer, Security};
 use crate::mail::{self, Kind, Opened, Protocol, Relay};
 use crate::secret::Secret;
@@ -44,15 +44,12 @@ impl Pop3Upstream {
     async fn log_in(&self, client: &str) -> Result<Opened, mail::Error> {
         let (role, client) = (self.service.role.as_str(), Some(client));
         let credentials = self.login.credentials(role, client).await?;
-        let opened = match self.attempt(&credentials).await {
-            Err(refused) if refused.newer_may_help() => {
-                let newer = self.login.newer(role, client, credentials).await?;
-                self.attempt(&newer).await
-            }
-            outcome => outcome,
-        };
-        opened.map(Opened::Relay).map_err(SignIn::into_error)
+        self.login.sign_in(self, role, client, credentials).await.map(Opened::Relay)
     }
+}
+
+impl Attempt for Pop3Upstream {
+    type Session = Relay;
 
     async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Relay, SignIn> {
         let (service, broken) = (&self.service, broken(&self.service));

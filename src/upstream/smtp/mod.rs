@@ -28,7 +28,7 @@ pub use self::connection::Timeouts;
 use self::pool::Pool;
 use self::transaction::SmtpTransaction;
 use super::connect::Service;
-use super::login::{Credentials, Login, SignIn};
+use super::login::{Attempt, Credentials, Login, SignIn};
 use crate::config::MailServer;
 use crate::mail::{self, Features, ReversePath, Submission, Transaction};
 use crate::tls::ClientTls;
@@ -172,16 +172,14 @@ impl Sender {
         credentials: Credentials<'_>,
     ) -> Result<Lease, mail::Error> {
         let key = credentials.key().to_owned();
-        let connection = match self.attempt(&credentials).await {
-            Err(refused) if refused.newer_may_help() => {
-                let newer = self.login.newer(&self.service.role, client, credentials).await?;
-                self.attempt(&newer).await
-            }
-            outcome => outcome,
-        };
-        let connection = connection.map_err(SignIn::into_error)?;
+        let role = &self.service.role;
+        let connection = self.login.sign_in(self, role, client, credentials).await?;
         Ok(Lease { connection, key, kept: false, utf8: None })
     }
+}
+
+impl Attempt for Sender {
+    type Session = Connection;
 
     async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Connection, SignIn> {
         let mut connection = Connection::open(&self.service, &self.name, self.timeouts).await?;
