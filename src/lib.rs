@@ -13,6 +13,7 @@
 //! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; Graph |
 //! | [`oauth`] | token sources, one file per grant; refresh |
 //! | `sandbox` | the make-believe cloud of the demo and the tests |
+//! | [`store`] | what survives a restart: index of mailboxes, messages on disk |
 //! | [`tls`], [`secret`], [`telemetry`] | certificates and streams; what never prints; logs |
 //!
 //! # How data flows
@@ -38,6 +39,7 @@ pub mod protocol;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod secret;
+pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -14,8 +14,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "upstream",
-        &["upstream", "mail", "protocol", "oauth", "config", "tls", "secret", "telemetry"],
+        &["upstream", "mail", "protocol", "oauth", "store", "config", "tls", "secret", "telemetry"],
     ),
+    ("store", &["store", "mail", "config", "platform", "secret", "telemetry"]),
     ("oauth", &["oauth", "config", "tls", "secret", "telemetry"]),
     ("sandbox", &["sandbox", "protocol", "secret"]),
     ("tls", &["tls", "secret", "platform"]),

@@ -220,7 +220,7 @@ fn let_in(server: &MailServer) -> Outcome {
 
 /// Ends the session in the protocol's own way; nothing was selected, nothing is marked.
 async fn say_goodbye(opened: Opened, protocol: Protocol) {
-    let Opened::Relay(mut relay) = opened;
+    let Opened::Relay(mut relay) = opened else { return };
     let goodbye: &[u8] = match protocol {
         Protocol::Imap => b"bye LOGOUT\r\n",
         Protocol::Pop3 => b"QUIT\r\n",

@@ -12,7 +12,7 @@ use super::Context;
 use super::conversation::Parting;
 use super::login::{Login, Verdict, shown};
 use super::stream::Peer;
-use crate::mail::{Error, Kind, Opened, Protocol, Reference, Relay};
+use crate::mail::{Error, Kind, Opened, Protocol, Reference, SessionId};
 use crate::protocol::sasl::Credentials;
 
 /// Wrong logins and commands after which the connection is closed.
@@ -46,7 +46,9 @@ pub struct LoggedIn {
     /// Who it is.
     pub login: Login,
     /// Its mailbox.
-    pub relay: Relay,
+    pub opened: Opened,
+    /// For what fails later in the session.
+    pub references: References,
 }
 
 /// The attempts of one session.
@@ -55,13 +57,34 @@ pub struct Attempts {
     peer: Peer,
     protocol: Protocol,
     failures: u32,
-    references: u32,
+    references: References,
+}
+
+/// Makes the references of one session.
+#[derive(Clone, Debug)]
+pub struct References {
+    session: SessionId,
+    count: u32,
+}
+
+impl References {
+    /// None so far.
+    pub fn new(session: SessionId) -> Self {
+        Self { session, count: 0 }
+    }
+
+    /// A new one.
+    pub fn next(&mut self) -> Reference {
+        self.count += 1;
+        self.session.reference(self.count)
+    }
 }
 
 impl Attempts {
     /// None so far.
     pub fn new(context: Arc<Context>, peer: Peer, protocol: Protocol) -> Self {
-        Self { context, peer, protocol, failures: 0, references: 0 }
+        let references = References::new(peer.session);
+        Self { context, peer, protocol, failures: 0, references }
     }
 
     /// Counts a wrong login or command; the last one ends the session.
@@ -87,15 +110,15 @@ impl Attempts {
             }
         };
         match self.open(&login).await {
-            Ok(relay) => {
+            Ok(opened) => {
                 tracing::info!(login = ?login.name, role = %login.receiving, "logged in");
-                Ok(LoggedIn { login, relay })
+                Ok(LoggedIn { login, opened, references: self.references.clone() })
             }
             Err(error) => Err(self.failed(&login.name, &login.receiving, &error)),
         }
     }
 
-    async fn open(&self, login: &Login) -> Result<Relay, Error> {
+    async fn open(&self, login: &Login) -> Result<Opened, Error> {
         let Some(upstream) = self.context.roles.receiving(&login.receiving) else {
             let text = format!(
                 "the receiving role {} is off or not configured; set {}.ServerType, or another \
@@ -107,7 +130,7 @@ impl Attempts {
         let opening = timeout(OPEN_TIMEOUT, upstream.open(&login.name, self.protocol));
         match self.context.stopping.run_until_cancelled(opening).await {
             None => Err(Error::new(Kind::Unavailable, "the proxy is stopping")),
-            Some(Ok(opened)) => opened.map(|Opened::Relay(relay)| relay),
+            Some(Ok(opened)) => opened,
             Some(Err(_)) => {
                 let text = format!(
                     "the service behind {} did not let us in within {} s",
@@ -120,8 +143,7 @@ impl Attempts {
     }
 
     fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
-        self.references += 1;
-        let reference = self.peer.session.reference(self.references);
+        let reference = self.references.next();
         tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
         Refusal::Failed(Failure { kind: error.kind, hint: error.hint, reference })
     }

@@ -5,6 +5,7 @@
 //! limit in [`Context`]; a session knows providers only as the traits of [`crate::mail`].
 
 pub mod attempts;
+pub mod connected;
 pub mod conversation;
 pub mod handover;
 pub mod imap;

@@ -32,6 +32,10 @@ pub struct Error {
 pub enum Kind {
     /// The mailbox, folder, message or recipient does not exist. Permanent.
     NotFound,
+    /// There is one of that name already. Permanent.
+    AlreadyExists,
+    /// The mailbox is full. Temporary: somebody will clear it.
+    OverQuota,
     /// The service knows us and says no. Permanent until somebody changes a permission.
     NotPermitted,
     /// The stored sign-in or the application's credentials are not accepted; a person must act.
@@ -61,9 +65,11 @@ impl Kind {
         match self {
             Self::SignInNeeded
             | Self::Throttled { .. }
+            | Self::OverQuota
             | Self::Unavailable
             | Self::OutcomeUnknown => true,
             Self::NotFound
+            | Self::AlreadyExists
             | Self::NotPermitted
             | Self::TooLarge
             | Self::Unsupported

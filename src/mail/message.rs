@@ -79,6 +79,27 @@ impl Content {
         Self { place: Place::File(std::sync::Mutex::new(file)), size, _share: Some(share) }
     }
 
+    /// A whole message in a file that is not changed any more.
+    pub fn from_file(file: File, size: u64) -> Self {
+        Self { place: Place::File(std::sync::Mutex::new(file)), size, _share: None }
+    }
+
+    /// A whole message in memory.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self::in_memory(vec![bytes], None)
+    }
+
+    /// As [`Self::read_at`] for asynchronous code: files are left to other threads. May return less
+    /// than `limit`, but nothing only at the end.
+    pub async fn read(self: &Arc<Self>, at: u64, limit: usize) -> io::Result<Bytes> {
+        if self.is_in_memory() {
+            return self.read_at(at, limit);
+        }
+        let content = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || content.read_at(at, limit));
+        read.await.map_err(io::Error::other)?
+    }
+
     /// False when reading it may wait for a disk.
     pub fn is_in_memory(&self) -> bool {
         matches!(self.place, Place::Memory(_))

@@ -4,12 +4,13 @@
 //! of a command. Rule: [`Upstream::open`] returns only when the service has let us in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Error;
+use super::{Error, Mailbox};
 
 /// The protocol a client speaks when it reads mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ pub trait Upstream: Send + Sync {
 pub enum Opened {
     /// The service speaks the client's own protocol: bytes pass through from here on.
     Relay(Relay),
+    /// The service speaks another protocol: the front-end serves the client command by command.
+    Mailbox(Arc<dyn Mailbox>),
 }
 
 /// A stream to a service that has let us in.

@@ -27,12 +27,13 @@ pub(super) fn refusal(refusal: Refusal) -> String {
             ("CONTACTADMIN", "the mail service does not permit this; ask your administrator")
         }
         Kind::NotFound => ("CONTACTADMIN", "the mailbox does not exist; ask your administrator"),
-        Kind::Unsupported | Kind::TooLarge | Kind::Rejected => {
+        Kind::Unsupported | Kind::TooLarge | Kind::Rejected | Kind::AlreadyExists => {
             ("CANNOT", "this mailbox can't be read over IMAP; ask your administrator")
         }
         Kind::SignInNeeded => {
             ("UNAVAILABLE", "an administrator must sign in to the mail service; try again later")
         }
+        Kind::OverQuota => ("OVERQUOTA", "the mailbox is full"),
         Kind::Throttled { .. } => ("UNAVAILABLE", "too many requests at present; try again later"),
         Kind::Unavailable | Kind::OutcomeUnknown => {
             ("UNAVAILABLE", "the mail service can't be reached at present; try again later")

@@ -5,17 +5,19 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use super::mailbox::Session;
 use super::reply::{capabilities, farewell, refusal};
 use super::state::forbidden;
 use crate::frontend::Context;
 use crate::frontend::attempts::{Attempts, LoggedIn};
+use crate::frontend::connected::Connected;
 use crate::frontend::conversation::{Conversation, Parting};
 use crate::frontend::handover::{Asked, Handover};
 use crate::frontend::sasl::{self, Exchange};
 use crate::frontend::stream::{ClientStream, Peer, Privacy};
-use crate::mail::Protocol;
+use crate::mail::{Opened, Protocol, Relay};
 use crate::protocol::imap::{self, AsksCapability, Body, Limits, Malformed, Progress};
 use crate::protocol::sasl::Credentials;
 
@@ -23,17 +25,26 @@ use crate::protocol::sasl::Credentials;
 /// and AUTHENTICATE with an initial response may hold both in base64.
 const LIMITS: Limits = Limits { command: 16 << 10, literal: 4096 };
 
+/// How a session goes on after the login.
+pub(super) enum After {
+    /// The service speaks IMAP.
+    Relay(Handover),
+    /// We serve the mailbox.
+    Mailbox(Box<Session>),
+}
+
 /// Talks to a client until it has logged in; `None` when it ended before.
 pub(super) async fn until_login(
     context: Arc<Context>,
     peer: Peer,
     stream: ClientStream,
-) -> Option<Handover> {
+) -> Option<After> {
     let privacy = Privacy::of(&peer, &stream);
     let mut talk = Conversation::new(stream, context.stopping.clone());
     let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Imap);
-    match (Session { context, attempts, privacy }).run(&mut talk).await {
-        Ok(logged_in) => hand_over(talk, logged_in),
+    let guest = Guest { context: Arc::clone(&context), attempts, privacy };
+    match guest.run(&mut talk).await {
+        Ok(logged_in) => go_on(&context, talk, logged_in),
         Err(parting) => {
             tracing::debug!("session ended before login: {parting}");
             talk.part(farewell(&parting).unwrap_or_default()).await;
@@ -42,9 +53,21 @@ pub(super) async fn until_login(
     }
 }
 
-fn hand_over(talk: Conversation, logged_in: LoggedIn) -> Option<Handover> {
+fn go_on(context: &Arc<Context>, talk: Conversation, logged_in: LoggedIn) -> Option<After> {
     let (client, input) = talk.into_parts()?;
-    let list = imap::capability::rewrite(&logged_in.relay.capabilities).join(" ");
+    match logged_in.opened {
+        Opened::Relay(relay) => Some(After::Relay(hand_over(client, input, relay))),
+        Opened::Mailbox(mailbox) => {
+            let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
+            let client = Connected::new(client, input, idle, stopping);
+            let session = Session::new(context, mailbox, client, logged_in.references);
+            Some(After::Mailbox(Box::new(session)))
+        }
+    }
+}
+
+fn hand_over(client: ClientStream, input: Bytes, relay: Relay) -> Handover {
+    let list = imap::capability::rewrite(&relay.capabilities).join(" ");
     let recognise = move |input: &[u8]| match imap::asks_capability(input) {
         // Nothing to tell: the service answers itself.
         _ if list.is_empty() => Asked::Other,
@@ -54,7 +77,7 @@ fn hand_over(talk: Conversation, logged_in: LoggedIn) -> Option<Handover> {
             Asked::Capabilities { octets, answer: capability_answer(&tag, &list) }
         }
     };
-    Some(Handover::new(client, input, logged_in.relay, Box::new(recognise)))
+    Handover::new(client, input, relay, Box::new(recognise))
 }
 
 fn capability_answer(tag: &str, list: &str) -> String {
@@ -74,13 +97,14 @@ fn bad(text: impl std::fmt::Display) -> Step {
     Step::Fail(format!("BAD {text}"))
 }
 
-struct Session {
+/// A client that has not logged in.
+struct Guest {
     context: Arc<Context>,
     attempts: Attempts,
     privacy: Privacy,
 }
 
-impl Session {
+impl Guest {
     async fn run(mut self, talk: &mut Conversation) -> Result<LoggedIn, Parting> {
         let list = capabilities(self.privacy);
         talk.send(&format!("* OK [CAPABILITY {list}] authbridge ready\r\n")).await?;
@@ -161,7 +185,10 @@ impl Session {
 }
 
 fn welcome(tag: &str, logged_in: &LoggedIn) -> String {
-    let list = imap::capability::rewrite(&logged_in.relay.capabilities);
+    let list = match &logged_in.opened {
+        Opened::Relay(relay) => imap::capability::rewrite(&relay.capabilities),
+        Opened::Mailbox(mailbox) => super::mailbox::capabilities(&**mailbox),
+    };
     match list.is_empty() {
         true => format!("{tag} OK logged in\r\n"),
         false => format!("{tag} OK [CAPABILITY {}] logged in\r\n", list.join(" ")),

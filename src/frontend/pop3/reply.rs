@@ -30,10 +30,11 @@ pub(super) fn refusal(refusal: Refusal) -> String {
     let text = match kind {
         Kind::NotPermitted => "the mail service does not permit this; ask your administrator",
         Kind::NotFound => "the mailbox does not exist; ask your administrator",
-        Kind::Unsupported | Kind::TooLarge | Kind::Rejected => {
+        Kind::Unsupported | Kind::TooLarge | Kind::Rejected | Kind::AlreadyExists => {
             "this mailbox can't be read over POP3; ask your administrator"
         }
         Kind::SignInNeeded => "an administrator must sign in to the mail service; try again later",
+        Kind::OverQuota => "the mailbox is full",
         Kind::Throttled { .. } => "too many requests at present; try again later",
         Kind::Unavailable | Kind::OutcomeUnknown => {
             "the mail service can't be reached at present; try again later"

@@ -4,33 +4,45 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::maildrop::{Maildrop, Session};
 use super::reply::{capabilities, farewell, refusal};
 use super::state::{State, forbidden};
 use crate::frontend::Context;
 use crate::frontend::attempts::{Attempts, LoggedIn};
+use crate::frontend::connected::Connected;
 use crate::frontend::conversation::{Conversation, Parting};
 use crate::frontend::handover::{Asked, Handover};
 use crate::frontend::sasl::{self, Exchange};
 use crate::frontend::stream::{ClientStream, Peer, Privacy};
-use crate::mail::Protocol;
+use crate::mail::{Opened, Protocol, Relay};
 use crate::protocol::pop3::{self, AsksCapa, Command};
 use crate::protocol::sasl::Credentials;
 
 /// RFC 2449 allows 255 octets; a login with its password in base64 may be longer.
 const MAX_LINE: usize = 16 << 10;
 
+/// How a session goes on after the login.
+pub(super) enum After {
+    /// The service speaks POP3.
+    Relay(Handover),
+    /// We serve the mailbox.
+    Maildrop(Box<Session>),
+}
+
 /// Talks to a client until it has logged in; `None` when it ended before.
 pub(super) async fn until_login(
     context: Arc<Context>,
     peer: Peer,
     stream: ClientStream,
-) -> Option<Handover> {
+) -> Option<After> {
     let privacy = Privacy::of(&peer, &stream);
     let mut talk = Conversation::new(stream, context.stopping.clone());
     let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Pop3);
-    let session = Session { context, attempts, privacy, state: State::Greeted };
-    match session.run(&mut talk).await {
-        Ok(logged_in) => hand_over(talk, logged_in),
+    let guest = Guest { context: Arc::clone(&context), attempts, privacy, state: State::Greeted };
+    match guest.run(&mut talk).await {
+        Ok((logged_in, maildrop)) => go_on(&context, talk, logged_in, maildrop),
         Err(parting) => {
             tracing::debug!("session ended before login: {parting}");
             talk.part(farewell(&parting).unwrap_or_default()).await;
@@ -39,9 +51,27 @@ pub(super) async fn until_login(
     }
 }
 
-fn hand_over(talk: Conversation, logged_in: LoggedIn) -> Option<Handover> {
+fn go_on(
+    context: &Arc<Context>,
+    talk: Conversation,
+    logged_in: LoggedIn,
+    maildrop: Option<Maildrop>,
+) -> Option<After> {
     let (client, input) = talk.into_parts()?;
-    let list = pop3::capability::rewrite(&logged_in.relay.capabilities);
+    match (logged_in.opened, maildrop) {
+        (Opened::Relay(relay), _) => Some(After::Relay(hand_over(client, input, relay))),
+        (Opened::Mailbox(_), Some(maildrop)) => {
+            let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
+            let client = Connected::new(client, input, idle, stopping);
+            let session = Session::new(maildrop, client, logged_in.references);
+            Some(After::Maildrop(Box::new(session)))
+        }
+        (Opened::Mailbox(_), None) => None,
+    }
+}
+
+fn hand_over(client: ClientStream, input: Bytes, relay: Relay) -> Handover {
+    let list = pop3::capability::rewrite(&relay.capabilities);
     let recognise = move |input: &[u8]| match pop3::asks_capa(input) {
         // Nothing to tell: the service answers itself.
         _ if list.is_empty() => Asked::Other,
@@ -51,7 +81,7 @@ fn hand_over(talk: Conversation, logged_in: LoggedIn) -> Option<Handover> {
             Asked::Capabilities { octets, answer: pop3::capability::answer(&list) }
         }
     };
-    Some(Handover::new(client, input, logged_in.relay, Box::new(recognise)))
+    Handover::new(client, input, relay, Box::new(recognise))
 }
 
 /// What a command leads to.
@@ -59,7 +89,7 @@ enum Step {
     Say(String),
     /// As `Say`, and counted: enough of them end the session.
     Fail(String),
-    In(Box<LoggedIn>),
+    In(Box<LoggedIn>, Option<Maildrop>),
 }
 
 fn say(text: &str) -> Step {
@@ -70,15 +100,19 @@ fn fail(text: impl std::fmt::Display) -> Step {
     Step::Fail(format!("{text}\r\n"))
 }
 
-struct Session {
+/// A client that has not logged in.
+struct Guest {
     context: Arc<Context>,
     attempts: Attempts,
     privacy: Privacy,
     state: State,
 }
 
-impl Session {
-    async fn run(mut self, talk: &mut Conversation) -> Result<LoggedIn, Parting> {
+impl Guest {
+    async fn run(
+        mut self,
+        talk: &mut Conversation,
+    ) -> Result<(LoggedIn, Option<Maildrop>), Parting> {
         talk.send("+OK authbridge ready\r\n").await?;
         loop {
             let line = talk.line(MAX_LINE).await?;
@@ -92,9 +126,9 @@ impl Session {
                     talk.send(&text).await?;
                     self.attempts.count_failure()?;
                 }
-                Step::In(logged_in) => {
+                Step::In(logged_in, maildrop) => {
                     talk.send("+OK logged in\r\n").await?;
-                    return Ok(*logged_in);
+                    return Ok((*logged_in, maildrop));
                 }
             }
         }
@@ -145,8 +179,19 @@ impl Session {
 
     async fn log_in(&mut self, credentials: &Credentials) -> Step {
         match self.attempts.log_in(credentials).await {
-            Ok(logged_in) => Step::In(Box::new(logged_in)),
+            Ok(logged_in) => self.lock(logged_in).await,
             Err(refused) => fail(refusal(refused)),
+        }
+    }
+
+    /// RFC 1939 section 4: the maildrop is locked before the client hears that it is in.
+    async fn lock(&mut self, mut logged_in: LoggedIn) -> Step {
+        let Opened::Mailbox(mailbox) = &logged_in.opened else {
+            return Step::In(Box::new(logged_in), None);
+        };
+        match Maildrop::lock(mailbox, &mut logged_in.references).await {
+            Ok(maildrop) => Step::In(Box::new(logged_in), Some(maildrop)),
+            Err(answer) => Step::Fail(answer),
         }
     }
 }

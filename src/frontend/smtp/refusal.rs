@@ -54,7 +54,10 @@ fn by_kind(kind: Kind) -> (u16, (u8, u16, u16), &'static str) {
         Kind::Throttled { .. } => (451, (4, 3, 2), "The mail service is busy; try later"),
         Kind::TooLarge => (552, (5, 3, 4), "The message is too large for the mail service"),
         Kind::Unsupported => (550, (5, 3, 3), "The mail service cannot do this"),
-        Kind::Rejected => (554, (5, 6, 0), "The mail service has refused the message"),
+        Kind::OverQuota => (452, (4, 2, 2), "The mailbox is full"),
+        Kind::Rejected | Kind::AlreadyExists => {
+            (554, (5, 6, 0), "The mail service has refused the message")
+        }
         Kind::Unavailable => (451, (4, 4, 1), "The mail service cannot be reached; try later"),
         Kind::OutcomeUnknown => {
             (451, (4, 4, 2), "The mail service did not confirm the message; it may have been sent")

@@ -7,7 +7,14 @@
 
 pub mod capability;
 pub mod command;
+pub mod decode;
+pub mod encode;
+pub mod envelope;
+pub mod order;
+pub mod request;
+pub mod structure;
 
 pub use command::{
     AsksCapability, Body, Command, Limits, Malformed, Progress, Scan, asks_capability, parse, scan,
 };
+pub use decode::{RequestProgress, RequestScan, parse_request, scan_request};

@@ -9,6 +9,7 @@ pub mod complete;
 pub mod fields;
 pub mod outline;
 pub mod recipients;
+pub mod structure;
 pub mod transfer;
 
 pub use fields::{Field, Fields, fields};

@@ -8,6 +8,7 @@
 //! One file per remote call: `send_mail`, `draft`, `attachment`, `upload`; `outcome` looks up what
 //! became of a message, `ledger` remembers, `delivery` chooses the way, `client` makes requests, `failure` explains.
 
+mod ask;
 mod attachment;
 mod body;
 mod client;
@@ -17,6 +18,7 @@ mod failure;
 #[cfg(all(test, feature = "sandbox"))]
 mod fake;
 mod ledger;
+mod mailbox;
 mod outcome;
 mod send_mail;
 #[cfg(all(test, feature = "sandbox"))]

@@ -23,7 +23,9 @@ fn upstream(scripted: &Scripted, security: Security, login: Login) -> ImapUpstre
 }
 
 async fn open(upstream: &ImapUpstream) -> Result<Relay, mail::Error> {
-    let Opened::Relay(relay) = upstream.open("jane@example.com", Protocol::Imap).await?;
+    let Opened::Relay(relay) = upstream.open("jane@example.com", Protocol::Imap).await? else {
+        unreachable!("a relay")
+    };
     Ok(relay)
 }
 

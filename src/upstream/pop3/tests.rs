@@ -21,7 +21,9 @@ fn upstream(scripted: &Scripted, security: Security, login: Login) -> Pop3Upstre
 }
 
 async fn open(upstream: &Pop3Upstream) -> Result<Relay, mail::Error> {
-    let Opened::Relay(relay) = upstream.open("jane@example.com", Protocol::Pop3).await?;
+    let Opened::Relay(relay) = upstream.open("jane@example.com", Protocol::Pop3).await? else {
+        unreachable!("a relay")
+    };
     Ok(relay)
 }
 
