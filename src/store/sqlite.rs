@@ -299,3 +299,66 @@ fn put_aside(path: &Path) -> io::Result<PathBuf> {
     std::fs::rename(path, &aside)?;
     Ok(aside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn troubles_that_an_administrator_can_mend_say_how() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(FILE);
+        let database = Database::open(folder.path()).await.expect("made");
+        let held = database.write(Durability::Synced).await.expect("turn");
+        let impatient = options(&path, Durability::Synced).busy_timeout(Duration::ZERO);
+        let mut connection = impatient.connect().await.expect("connected");
+        let locked = bring_up(&mut connection, &path).await.expect_err("locked");
+        drop(held);
+        let reading = options(&path, Durability::Synced).read_only(true);
+        let mut connection = reading.connect().await.expect("connected");
+        let read_only = bring_up(&mut connection, &path).await.expect_err("read-only");
+        for (trouble, words) in [(locked, "another process"), (read_only, "able to write")] {
+            assert!(
+                matches!(&trouble, Trouble::Plain(said) if said.contains(words)),
+                "{trouble:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_clients_hear_of_waits_for_the_disk() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let database = Database::open(folder.path()).await.expect("made");
+        for (durability, level) in [(Durability::Synced, 2), (Durability::Soon, 1)] {
+            let mut writing = database.write(durability).await.expect("turn");
+            let set: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                .fetch_one(writing.connection())
+                .await
+                .expect("read");
+            assert_eq!(set, level, "{durability:?}");
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+            .fetch_one(database.readers())
+            .await
+            .expect("read");
+        assert_eq!(mode, "wal");
+        let written = sqlx::query("DELETE FROM mailbox").execute(database.readers()).await;
+        assert!(written.is_err(), "readers only read");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_dropped_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let database = Database::open(folder.path()).await.expect("made");
+        let insert = "INSERT INTO mailbox (identity, next_uid_validity) VALUES ('a', 1)";
+        let mut dropped = database.write(Durability::Synced).await.expect("turn");
+        sqlx::query(insert).execute(dropped.connection()).await.expect("inserted");
+        drop(dropped);
+        let mut kept = database.write(Durability::Soon).await.expect("turn");
+        sqlx::query(insert).execute(kept.connection()).await.expect("there is none yet");
+        let again = sqlx::query(insert).execute(kept.connection()).await.expect_err("there is one");
+        let said = Error::from(again).to_string();
+        assert!(said.contains("UNIQUE constraint failed: mailbox.identity"), "{said}");
+        kept.commit().await.expect("written");
+    }
+}

@@ -365,6 +365,25 @@ async fn a_folder_without_uids_left_takes_nothing_more() {
 }
 
 #[tokio::test]
+async fn no_question_reads_a_whole_folder() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    for (statement, index) in [
+        (messages::ROWS_OF, "USING INDEX message_graph_id (folder=? AND graph_id=?)"),
+        (messages::ROWS_BY_UID, "USING PRIMARY KEY (folder=? AND uid=?)"),
+        (writer::SIZES_ARE_EXACT, "(folder=? AND graph_id=?)"),
+    ] {
+        let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explained)
+            .fetch_all(store.0.database.readers())
+            .await
+            .expect("explained");
+        let step = &rows.iter().find(|row| row.3.contains("message")).expect("a step").3;
+        assert!(step.starts_with("SEARCH") && step.contains(index), "{step}");
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_messages_are_added_at_once() {
     let folder = folder();
     let store = open(folder.path()).await;
