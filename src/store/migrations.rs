@@ -6,8 +6,8 @@
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-/// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have a
-/// table of their own, so that listing a folder doesn't read them.
+/// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have
+/// a table of their own, so that listing a folder doesn't read them.
 const FIRST: &str = "
 CREATE TABLE state (
     -- No mailbox begins with a UIDVALIDITY below: a broken store before this one may have given it.

@@ -1,9 +1,9 @@
 //! The database file and the connections to it.
 //!
-//! Danger: writers that meet wait in steps of up to 100 ms, and a commit that is not on the disk may
-//! be gone after a power failure. Rule: one write transaction at a time in this process, in the order
-//! of asking; [`Durability::Synced`] for all that a client may hear of. A database that is broken is
-//! put aside, never deleted.
+//! Danger: writers that meet wait in steps of up to 100 ms, and a commit that is not on the disk
+//! may be gone after a power failure. Rule: one write transaction at a time in this process, in the
+//! order of asking; [`Durability::Synced`] for all that a client may hear of. A database that is
+//! broken is put aside, never deleted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ const READERS: u32 = 4;
 /// ones are only opened; a broken page in them shows when it is read.
 const MAX_CHECKED: u64 = 64 << 20;
 
-/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each one:
-/// the old one may have run ahead of it by as many seconds as it had folders.
+/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each
+/// one: the old one may have run ahead of it by as many seconds as it had folders.
 const VALIDITY_AHEAD: u32 = 100_000;
 
 /// SQLite's result codes (<https://www.sqlite.org/rescode.html>); extended ones have more bits.

@@ -1,8 +1,8 @@
 //! Writing one message into the cache.
 //!
 //! Danger: a download that breaks off leaves half a message; a content that the service has changed
-//! meanwhile arrives late. Rule: a temporary file, which goes when it is not finished, gets its name
-//! at the end, and its row only when nobody has called the content old.
+//! meanwhile arrives late. Rule: a temporary file, which goes when it is not finished, gets its
+//! name at the end, and its row only when nobody has called the content old.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -52,8 +52,19 @@ async fn ids_are_compared_octet_by_octet() {
     let folder = folder();
     let store = open(folder.path()).await;
     let (mailbox, key) = one_folder(&store).await;
-    let ids =
-        ["AAMk-x=", "aamk-x=", "AAMk-X=", "ä", "a\u{308}", "x ", "x", "\u{1f600}", "it's\"\\"];
+    let ids = [
+        "AAMk-x=",
+        "aamk-x=",
+        "AAMk-X=",
+        "ä",
+        "a\u{308}",
+        "x ",
+        "x",
+        "\u{1f600}",
+        "it's\"\\",
+        "nul\0a",
+        "nul\0b",
+    ];
     let applied = apply(&mailbox, key, added(ids)).await;
     assert_eq!(applied.added.len(), ids.len());
     let objects: HashSet<_> = applied.entries.iter().map(|entry| entry.object_id).collect();
