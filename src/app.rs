@@ -53,6 +53,12 @@ pub enum Error {
     /// The state store can't be opened.
     #[error("{0}")]
     Store(#[from] store::Error),
+    /// Two processes would each serve snapshots that lack the other's changes.
+    #[error(
+        "{}: another authbridge serves mailboxes from this folder; stop it, or set \
+         Proxy.StateDirectory to a folder of its own", .0.display()
+    )]
+    InUse(PathBuf),
     /// The state folder can't be made.
     #[error("Proxy.StateDirectory: {}: {source}; create it, or name another folder", .path.display())]
     StateDirectory {
@@ -67,6 +73,8 @@ pub enum Error {
 pub struct App {
     listeners: Listeners,
     context: Context,
+    /// Held for as long as the store is in use.
+    _lock: Option<File>,
 }
 
 impl App {
@@ -77,9 +85,11 @@ impl App {
         platform::create_private_directory(state)
             .map_err(|source| Error::StateDirectory { path: state.clone(), source })?;
         let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
+        let lock = lock_state(config)?;
+        let store = open_store(config).await?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
-            roles: roles::build(config, &client_tls, open_store(config).await?)?,
+            roles: roles::build(config, &client_tls, store)?,
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
             tls: server_tls(config)?,
@@ -88,7 +98,7 @@ impl App {
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
-        Ok(Self { listeners, context })
+        Ok(Self { listeners, context, _lock: lock })
     }
 
     /// What is bound, with the ports that were picked.
