@@ -8,6 +8,7 @@ mod notes;
 mod probe;
 mod roles;
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,10 +123,30 @@ impl App {
     }
 }
 
-/// The store, where a role needs one: others start without.
-async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
+/// True when a role needs the store: others start without.
+fn needs_store(config: &Config) -> bool {
     let is_served = |role: &ReceivingRole| matches!(role.kind, ReceivingKind::Microsoft365 { .. });
-    if !config.receiving.iter().any(is_served) {
+    config.receiving.iter().any(is_served)
+}
+
+/// The right to use the store, given back by the system however the process ends.
+fn lock_state(config: &Config) -> Result<Option<File>, Error> {
+    let folder = &config.state_directory;
+    if !needs_store(config) {
+        return Ok(None);
+    }
+    let path = folder.join("mailbox.lock");
+    let failed = |source| Error::StateDirectory { path: path.clone(), source };
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.clone())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
+    if !needs_store(config) {
         return Ok(None);
     }
     Store::open(&config.state_directory, config.limits.max_cache_bytes).await.map(Some)
