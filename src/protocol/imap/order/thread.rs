@@ -346,6 +346,14 @@ mod tests {
                 ],
                 "(1)(2)(3 6 (4 8)(9 7 10))(5)",
             ),
+        ] {
+            assert_eq!(by_references(&headers), expected, "{headers:#?}");
+        }
+    }
+
+    #[test]
+    fn contradictions_make_trees_too() {
+        for (headers, expected) in [
             // A loop between them, and without the first.
             (
                 vec![
