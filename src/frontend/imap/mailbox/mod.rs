@@ -7,8 +7,20 @@
 //! One file per verb or few; each is a function of the [`Session`] that returns the tagged answer.
 //! `view` numbers, `updates` tells what changed, `answer` words, `memory` is the test's mailbox.
 
+mod answer;
+mod append;
+mod expunge;
+mod fetch;
+#[cfg(test)]
+mod memory;
+mod search;
+mod sort;
+mod store;
+mod transfer;
+mod updates;
 mod view;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::frontend::Context;
@@ -65,8 +77,8 @@ pub(super) struct Selected {
     pub view: View,
     /// `$` (RFC 5182).
     pub saved: Vec<Uid>,
-    /// Messages from here on are `\Recent` in this session.
-    pub recent_from: Uid,
+    /// Messages that are `\Recent` in this session: ranges, ascending. See [`Selected::is_recent`].
+    pub recent: Vec<RangeInclusive<Uid>>,
 }
 
 /// The tagged answer: `OK`, `NO` or `BAD` with its text, without tag and line end.
@@ -93,8 +105,24 @@ impl Session {
         }
     }
 
+    /// The selected folder. Where the client is needed beside it:
+    /// `let Session { client, state: State::Selected(selected), enabled, .. } = session else { … }`.
+    pub fn selected(&mut self) -> Option<&mut Selected> {
+        match &mut self.state {
+            State::Selected(selected) => Some(selected),
+            State::Authenticated => None,
+        }
+    }
+
     /// Serves the client until it is gone.
     pub async fn run(self) {
         self.client.part("* BYE not yet\r\n").await;
+    }
+}
+
+impl Selected {
+    /// True for `\Recent` (RFC 3501 section 2.3.2).
+    pub fn is_recent(&self, uid: Uid) -> bool {
+        self.recent.iter().any(|range| range.contains(&uid))
     }
 }

@@ -1,11 +1,15 @@
 //! A session's own numbering of messages.
 //!
 //! Danger: a sequence number means what the client was last told, not what the folder holds now.
-//! Rule: numbers come from `told` alone; what is newer is looked up by UID.
+//! Rule: numbers come from `told` alone; what is newer is looked up by UID. What the client believes
+//! of a message's flags is kept as well, so that it hears of everybody's changes but its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::mail::mailbox::{Entry, ModSeq, Snapshot, Uid};
+use super::{Selected, Tagged};
+use crate::mail::mailbox::{Entry, Flags, Snapshot, Uid};
+use crate::protocol::imap::request::SequenceSet;
 
 /// What the client knows.
 pub(in crate::frontend::imap) struct View {
@@ -13,15 +17,21 @@ pub(in crate::frontend::imap) struct View {
     told: Arc<Snapshot>,
     /// The newest that the folder has published, as of the last look.
     now: Arc<Snapshot>,
-    /// Flag changes up to here were told, or made by this session with `.SILENT`.
-    told_modseq: ModSeq,
+    /// Up to where the client was told of flags. As new as `told` or newer.
+    flags_told: Arc<Snapshot>,
+    /// Flags that the client believes instead of those in `flags_told`: changed by itself, silently.
+    believed: HashMap<Uid, Flags>,
 }
 
 impl View {
     /// Starts with everything told.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        let told_modseq = snapshot.highest_modseq;
-        Self { told: Arc::clone(&snapshot), now: snapshot, told_modseq }
+        Self {
+            told: Arc::clone(&snapshot),
+            flags_told: Arc::clone(&snapshot),
+            now: snapshot,
+            believed: HashMap::new(),
+        }
     }
 
     /// EXISTS, as the client knows it.
@@ -66,19 +76,110 @@ impl View {
         &self.now
     }
 
-    /// See [`Self::set_told_modseq`].
-    pub fn told_modseq(&self) -> ModSeq {
-        self.told_modseq
+    /// The flags that the client believes a message to have.
+    pub fn believed(&self, uid: Uid) -> Option<&Flags> {
+        let told = || self.flags_told.find(uid).or_else(|| self.told.find(uid));
+        self.believed.get(&uid).or_else(|| told().map(|entry| &entry.flags))
     }
 
-    /// Flag changes up to `modseq` need not be told.
-    pub fn set_told_modseq(&mut self, modseq: ModSeq) {
-        self.told_modseq = modseq;
+    /// The client believes this from now on: it was told, or made the change itself with `.SILENT`
+    /// (then: `view.believed(uid)`, changed). It is told again only where the folder differs.
+    pub fn believe(&mut self, uid: Uid, flags: Flags) {
+        self.believed.insert(uid, flags);
+    }
+
+    /// Messages whose flags the client does not know rightly, in the order of their numbers.
+    pub fn flags_to_tell(&self) -> Vec<Arc<Entry>> {
+        if Arc::ptr_eq(&self.flags_told, &self.now) && self.believed.is_empty() {
+            return Vec::new();
+        }
+        let since = self.flags_told.highest_modseq;
+        let changed = |entry: &&Arc<Entry>| {
+            (entry.modseq > since || self.believed.contains_key(&entry.uid))
+                && self.believed(entry.uid).is_some_and(|flags| *flags != entry.flags)
+                && self.told.find(entry.uid).is_some()
+        };
+        self.now.messages.iter().filter(changed).cloned().collect()
+    }
+
+    /// From here on the client knows all flags of messages that it knows.
+    pub fn flags_are_told(&mut self) {
+        self.flags_told = Arc::clone(&self.now);
+        self.believed.clear();
     }
 
     /// From here on the client knows all.
     pub fn catch_up(&mut self) {
         self.told = Arc::clone(&self.now);
-        self.told_modseq = self.now.highest_modseq;
+        self.flags_are_told();
     }
+}
+
+impl Selected {
+    /// The messages of a set, as the client numbers them: UIDs, ascending, each once. Numbers out of
+    /// range are an error (the tagged BAD); UIDs that the client does not know are ignored
+    /// (RFC 9051 sections 6.4.9 and 9, `seq-number`). They may be gone: see [`View::is_gone`].
+    pub(super) fn resolve(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Uid>, Tagged> {
+        let told = self.view.told();
+        match set {
+            SequenceSet::Saved => {
+                Ok(self.saved.iter().copied().filter(|uid| told.find(*uid).is_some()).collect())
+            }
+            SequenceSet::Ranges(ranges) if uid => Ok(uids_in(told, ranges)),
+            SequenceSet::Ranges(ranges) => uids_numbered(told, ranges),
+        }
+    }
+}
+
+/// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
+/// must not cost a thousand times.
+fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+    for (from, to) in ranges {
+        match merged.last_mut() {
+            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
+}
+
+/// `*` put in; the smaller number first.
+fn ordered(range: (u32, u32), last: u32) -> (u32, u32) {
+    let number = |written| if written == SequenceSet::LAST { last } else { written };
+    let (a, b) = (number(range.0), number(range.1));
+    (a.min(b), a.max(b))
+}
+
+fn uids_in(told: &Snapshot, ranges: &[(u32, u32)]) -> Vec<Uid> {
+    let Some(last) = told.messages.last() else { return Vec::new() };
+    let ranges = ranges.iter().map(|range| ordered(*range, last.uid.number())).collect();
+    let mut found = Vec::new();
+    for (from, to) in merged(ranges) {
+        let start = told.messages.partition_point(|entry| entry.uid.number() < from);
+        let within = told.messages[start..].iter().take_while(|entry| entry.uid.number() <= to);
+        found.extend(within.map(|entry| entry.uid));
+    }
+    found
+}
+
+fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tagged> {
+    let count = u32::try_from(told.messages.len()).unwrap_or(u32::MAX);
+    // `5:*` in a folder of three messages is its last one; so is `*` alone.
+    let clamp = |(a, b): (u32, u32)| match a == SequenceSet::LAST || b == SequenceSet::LAST {
+        true => (a.min(b).min(count), count),
+        false => ordered((a, b), count),
+    };
+    let ranges: Vec<_> = ranges.iter().map(|range| clamp(*range)).collect();
+    if ranges.iter().any(|(from, to)| *to > count || (*from == 0 && count > 0)) {
+        return Err("BAD there is no message of that number".to_owned());
+    }
+    let mut found = Vec::new();
+    for (from, to) in merged(ranges) {
+        // Positions are one less than numbers; an empty folder has neither.
+        let start = (from as usize).saturating_sub(1);
+        found.extend(told.messages.iter().take(to as usize).skip(start).map(|entry| entry.uid));
+    }
+    Ok(found)
 }
