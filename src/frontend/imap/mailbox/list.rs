@@ -14,9 +14,6 @@ use crate::mail::{self, Kind};
 use crate::protocol::imap::encode::{mailbox_name, matches_pattern};
 use crate::protocol::imap::request::{List, StatusItem};
 
-/// Patterns in one LIST. Clients send two or three; each costs a comparison with every folder.
-const MAX_PATTERNS: usize = 64;
-
 /// A name in the answer.
 struct Line<'a> {
     name: &'a str,
@@ -33,9 +30,6 @@ pub(super) async fn list(session: &mut Session, list: &List) -> Outcome {
     if !list.extended && list.patterns.iter().all(String::is_empty) {
         session.client.push("* LIST (\\Noselect) \"/\" \"\"\r\n");
         return Ok("OK LIST completed".to_owned());
-    }
-    if list.patterns.len() > MAX_PATTERNS {
-        return Ok("NO [LIMIT] too many patterns".to_owned());
     }
     let (folders, others) = match names(session, list.only_subscribed).await {
         Ok(names) => names,

@@ -137,7 +137,8 @@ mod tests {
 
     /// UIDs 1 to 9, of which 3, 4 and 9 are gone.
     fn snapshot() -> Snapshot {
-        let folder = Memory::new().folder("INBOX");
+        let memory = Memory::new();
+        let folder = memory.folder("INBOX");
         for _ in 0..9 {
             folder.deliver("\r\n", Flags::default());
         }
