@@ -235,7 +235,7 @@ async fn floods_and_guesses_are_ended_with_a_word() {
     assert_eq!(client.rest().await, "* BAD the command is too long\r\n* BYE closing\r\n");
     let mut client = greeted(&stage).await;
     client.say("a LOGIN {70000}\r\nb NOOP\r\n").await;
-    client.hear("a BAD a literal is broken or too large\r\nb OK NOOP completed\r\n").await;
+    client.hear("a BAD a literal is broken or too long\r\nb OK NOOP completed\r\n").await;
     for _ in 0..8 {
         client
             .transcript(&[("c FROB\r\n", "c BAD unknown command, or one for after the login\r\n")])

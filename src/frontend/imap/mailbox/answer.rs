@@ -14,6 +14,9 @@ use crate::mail::{self, Kind};
 /// A command for the selected state came in another one.
 pub(super) const NO_FOLDER: &str = "BAD no folder is selected";
 
+/// Characters of a command in the log: a folder's name may be as long as its client likes.
+const MAX_DOING: usize = 200;
+
 /// The tagged answer to a command that failed. `doing` is for the log: `"EXPUNGE of folder X"`.
 pub(super) fn refuse(session: &mut Session, error: &mail::Error, doing: &str) -> Tagged {
     let reference = session.references.next();
@@ -37,7 +40,8 @@ pub(super) fn note(session: &mut Session, error: &mail::Error, doing: &str) {
 }
 
 fn log(reference: &mail::Reference, error: &mail::Error, doing: &str) {
-    let doing: String = doing.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printable = doing.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let doing: String = printable.take(MAX_DOING).collect();
     match error.kind {
         // A client's own mistake.
         Kind::NotFound | Kind::AlreadyExists => {

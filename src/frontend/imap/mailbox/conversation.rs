@@ -52,7 +52,7 @@ impl Session {
             if self.client.is_stopping() {
                 return Err(Parting::Stopping);
             }
-            let (tag, tagged) = self.next().await?;
+            let (tag, tagged) = self.one_command().await?;
             self.client.push(format!("{tag} {tagged}\r\n"));
             self.client.settle().await?;
             bad = if tagged.starts_with("BAD") { bad + 1 } else { 0 };
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Reads a command and does it; its tag and answer.
-    async fn next(&mut self) -> Result<(String, String), Parting> {
+    async fn one_command(&mut self) -> Result<(String, String), Parting> {
         let (command, message_follows) = self.read_command().await?;
         match parse_request(&command, self.enabled.utf8_names()) {
             Ok(request) => {

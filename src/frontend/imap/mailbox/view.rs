@@ -133,7 +133,7 @@ impl Selected {
 
 /// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
 /// must not cost a thousand times.
-fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+pub(super) fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     ranges.sort_unstable();
     let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
     for (from, to) in ranges {
