@@ -1,11 +1,15 @@
 //! A session's own numbering of messages.
 //!
 //! Danger: a sequence number means what the client was last told, not what the folder holds now.
-//! Rule: numbers come from `told` alone; what is newer is looked up by UID.
+//! Rule: numbers come from `told` alone; what is newer is looked up by UID. What the client believes
+//! of a message's flags is kept as well, so that it hears of everybody's changes but its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::mail::mailbox::{Entry, ModSeq, Snapshot, Uid};
+use super::{Selected, Tagged};
+use crate::mail::mailbox::{Entry, Flags, Snapshot, Uid};
+use crate::protocol::imap::request::SequenceSet;
 
 /// What the client knows.
 pub(in crate::frontend::imap) struct View {
@@ -13,15 +17,21 @@ pub(in crate::frontend::imap) struct View {
     told: Arc<Snapshot>,
     /// The newest that the folder has published, as of the last look.
     now: Arc<Snapshot>,
-    /// Flag changes up to here were told, or made by this session with `.SILENT`.
-    told_modseq: ModSeq,
+    /// Up to where the client was told of flags. As new as `told` or newer.
+    flags_told: Arc<Snapshot>,
+    /// Flags that the client believes instead of those in `flags_told`: changed by itself, silently.
+    believed: HashMap<Uid, Flags>,
 }
 
 impl View {
     /// Starts with everything told.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        let told_modseq = snapshot.highest_modseq;
-        Self { told: Arc::clone(&snapshot), now: snapshot, told_modseq }
+        Self {
+            told: Arc::clone(&snapshot),
+            flags_told: Arc::clone(&snapshot),
+            now: snapshot,
+            believed: HashMap::new(),
+        }
     }
 
     /// EXISTS, as the client knows it.
@@ -66,19 +76,228 @@ impl View {
         &self.now
     }
 
-    /// See [`Self::set_told_modseq`].
-    pub fn told_modseq(&self) -> ModSeq {
-        self.told_modseq
+    /// The flags that the client believes a message to have.
+    pub fn believed(&self, uid: Uid) -> Option<&Flags> {
+        let told = || self.flags_told.find(uid).or_else(|| self.told.find(uid));
+        self.believed.get(&uid).or_else(|| told().map(|entry| &entry.flags))
     }
 
-    /// Flag changes up to `modseq` need not be told.
-    pub fn set_told_modseq(&mut self, modseq: ModSeq) {
-        self.told_modseq = modseq;
+    /// The client believes this from now on: it was told, or made the change itself with `.SILENT`
+    /// (then: `view.believed(uid)`, changed). It is told again only where the folder differs.
+    pub fn believe(&mut self, uid: Uid, flags: Flags) {
+        self.believed.insert(uid, flags);
+    }
+
+    /// Messages whose flags the client does not know rightly, in the order of their numbers.
+    pub fn flags_to_tell(&self) -> Vec<Arc<Entry>> {
+        if Arc::ptr_eq(&self.flags_told, &self.now) && self.believed.is_empty() {
+            return Vec::new();
+        }
+        let since = self.flags_told.highest_modseq;
+        let changed = |entry: &&Arc<Entry>| {
+            (entry.modseq > since || self.believed.contains_key(&entry.uid))
+                && self.believed(entry.uid).is_some_and(|flags| *flags != entry.flags)
+                && self.told.find(entry.uid).is_some()
+        };
+        self.now.messages.iter().filter(changed).cloned().collect()
+    }
+
+    /// From here on the client knows all flags of messages that it knows.
+    pub fn flags_are_told(&mut self) {
+        self.flags_told = Arc::clone(&self.now);
+        self.believed.clear();
     }
 
     /// From here on the client knows all.
     pub fn catch_up(&mut self) {
         self.told = Arc::clone(&self.now);
-        self.told_modseq = self.now.highest_modseq;
+        self.flags_are_told();
+    }
+}
+
+impl Selected {
+    /// The messages of a set, as the client numbers them: UIDs, ascending, each once. Numbers out of
+    /// range are an error (the tagged BAD); UIDs that the client does not know are ignored
+    /// (RFC 9051 sections 6.4.9 and 9, `seq-number`). They may be gone: see [`View::is_gone`].
+    pub(super) fn resolve(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Uid>, Tagged> {
+        let told = self.view.told();
+        match set {
+            SequenceSet::Saved => {
+                Ok(self.saved.iter().copied().filter(|uid| told.find(*uid).is_some()).collect())
+            }
+            SequenceSet::Ranges(ranges) if uid => Ok(uids_in(told, ranges)),
+            SequenceSet::Ranges(ranges) => uids_numbered(told, ranges),
+        }
+    }
+}
+
+/// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
+/// must not cost a thousand times.
+pub(super) fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+    for (from, to) in ranges {
+        match merged.last_mut() {
+            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
+}
+
+/// `*` put in; the smaller number first.
+fn ordered(range: (u32, u32), last: u32) -> (u32, u32) {
+    let number = |written| if written == SequenceSet::LAST { last } else { written };
+    let (a, b) = (number(range.0), number(range.1));
+    (a.min(b), a.max(b))
+}
+
+fn uids_in(told: &Snapshot, ranges: &[(u32, u32)]) -> Vec<Uid> {
+    let Some(last) = told.messages.last() else { return Vec::new() };
+    let ranges = ranges.iter().map(|range| ordered(*range, last.uid.number())).collect();
+    let mut found = Vec::new();
+    for (from, to) in merged(ranges) {
+        let start = told.messages.partition_point(|entry| entry.uid.number() < from);
+        let within = told.messages[start..].iter().take_while(|entry| entry.uid.number() <= to);
+        found.extend(within.map(|entry| entry.uid));
+    }
+    found
+}
+
+fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tagged> {
+    let count = u32::try_from(told.messages.len()).unwrap_or(u32::MAX);
+    // `5:*` in a folder of three messages is its last one; so is `*` alone.
+    let clamp = |(a, b): (u32, u32)| match a == SequenceSet::LAST || b == SequenceSet::LAST {
+        true => (a.min(b).min(count), count),
+        false => ordered((a, b), count),
+    };
+    let ranges: Vec<_> = ranges.iter().map(|range| clamp(*range)).collect();
+    if ranges.iter().any(|(from, to)| *to > count || (*from == 0 && count > 0)) {
+        return Err("BAD there is no message of that number".to_owned());
+    }
+    let mut found = Vec::new();
+    for (from, to) in merged(ranges) {
+        // Positions are one less than numbers; an empty folder has neither.
+        let start = (from as usize).saturating_sub(1);
+        found.extend(told.messages.iter().take(to as usize).skip(start).map(|entry| entry.uid));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, uid};
+    use super::*;
+    use crate::mail::mailbox::{Flag, FlagChange};
+    use crate::mail::{Folder as _, Mailbox as _};
+
+    const LAST: u32 = SequenceSet::LAST;
+
+    /// The client knows UIDs 2, 5, 6 and 9.
+    async fn selected() -> (Arc<Memory>, Selected) {
+        let memory = Memory::new();
+        let inbox = memory.folder("INBOX");
+        for _ in 0..9 {
+            inbox.deliver("\r\n", Flags::default());
+        }
+        inbox.expunge([1, 3, 4, 7, 8].map(uid).to_vec()).await.expect("gone");
+        let folder = memory.open("INBOX").await.expect("there");
+        let selected = Selected {
+            name: "INBOX".to_owned(),
+            view: View::new(folder.snapshot()),
+            folder,
+            read_only: false,
+            saved: Vec::new(),
+            recent: Vec::new(),
+        };
+        (memory, selected)
+    }
+
+    #[tokio::test]
+    async fn sets_are_resolved_on_what_the_client_knows() {
+        let (_memory, selected) = selected().await;
+        for (ranges, by_uid, expected) in [
+            (&[(1, 2)][..], false, Ok(&[2, 5][..])),
+            (&[(2, 1)], false, Ok(&[2, 5])),
+            (&[(3, 3), (1, 1), (3, 3), (2, 4)], false, Ok(&[2, 5, 6, 9])),
+            (&[(LAST, LAST)], false, Ok(&[9])),
+            (&[(7, LAST)], false, Ok(&[9])),
+            (&[(LAST, 3)], false, Ok(&[6, 9])),
+            (&[(5, 5)], false, Err(())),
+            (&[(1, 5)], false, Err(())),
+            (&[(1, LAST)], true, Ok(&[2, 5, 6, 9])),
+            (&[(6, 3)], true, Ok(&[5, 6])),
+            (&[(50, LAST)], true, Ok(&[9])),
+            (&[(LAST, LAST)], true, Ok(&[9])),
+            (&[(1, 1), (3, 4), (100, 4_000_000_000)], true, Ok(&[])),
+            (&[(5, 6), (6, 9), (2, 5)], true, Ok(&[2, 5, 6, 9])),
+        ] {
+            let found = selected.resolve(&SequenceSet::Ranges(ranges.to_vec()), by_uid);
+            let expected = expected.map(|uids| uids.iter().map(|number| uid(*number)).collect());
+            assert_eq!(
+                found.map_err(|text| assert!(text.starts_with("BAD "))),
+                expected,
+                "{ranges:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_folder_has_no_last_message() {
+        let (memory, _) = selected().await;
+        memory.add("Empty", None);
+        let folder = memory.open("Empty").await.expect("there");
+        let (_, mut selected) = self::selected().await;
+        selected.view = View::new(folder.snapshot());
+        let resolve = |range, by_uid| selected.resolve(&SequenceSet::Ranges(vec![range]), by_uid);
+        for by_uid in [false, true] {
+            assert_eq!(resolve((1, LAST), by_uid), Ok(Vec::new()));
+        }
+        assert!(resolve((1, 1), false).is_err());
+        assert_eq!(resolve((1, 1), true), Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_and_is_not_known_any_more_is_passed_over() {
+        let (_memory, mut selected) = selected().await;
+        selected.saved = vec![uid(2), uid(3), uid(9)];
+        selected.folder.expunge(vec![uid(9)]).await.expect("gone");
+        selected.view.look(selected.folder.snapshot());
+        // Gone, but not told: it keeps its number.
+        assert_eq!(selected.resolve(&SequenceSet::Saved, true), Ok(vec![uid(2), uid(9)]));
+        assert!(selected.view.is_gone(uid(9)) && !selected.view.is_gone(uid(3)));
+        assert_eq!((selected.view.count(), selected.view.seq(uid(9))), (4, Some(4)));
+        selected.view.catch_up();
+        assert_eq!(selected.resolve(&SequenceSet::Saved, false), Ok(vec![uid(2)]));
+        assert_eq!((selected.view.count(), selected.view.uid(4)), (3, None));
+    }
+
+    #[tokio::test]
+    async fn a_client_hears_of_others_changes_but_not_of_its_own() {
+        let (_memory, mut selected) = selected().await;
+        let folder = Arc::clone(&selected.folder);
+        let change = |flag| FlagChange::Add(Flags::default().with(flag));
+        let view = &mut selected.view;
+        let told = |view: &mut View| {
+            view.look(folder.snapshot());
+            let uids: Vec<_> = view.flags_to_tell().iter().map(|entry| entry.uid).collect();
+            view.flags_are_told();
+            uids
+        };
+        assert!(told(view).is_empty());
+        let seen = change(Flag::Seen);
+        folder.change_flags(vec![uid(2), uid(5)], &seen, None).await.expect("done");
+        // It changed 2 itself, silently.
+        let believed = view.believed(uid(2)).expect("known").changed(&seen);
+        view.believe(uid(2), believed.clone());
+        assert_eq!(told(view), [uid(5)]);
+        // Somebody else adds to what it changed, before it hears of anything.
+        folder.change_flags(vec![uid(2)], &change(Flag::Flagged), None).await.expect("done");
+        view.believe(uid(2), believed);
+        assert_eq!(told(view), [uid(2)]);
+        // It believes what did not happen.
+        view.believe(uid(6), Flags::default().with(Flag::Deleted));
+        assert_eq!(told(view), [uid(6)]);
+        assert!(told(view).is_empty());
     }
 }
