@@ -12,7 +12,6 @@ use super::reading::PIECE;
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
 use crate::mail::Content;
-use crate::protocol::mime::fields;
 use crate::protocol::mime::structure::{Inside, Part};
 use crate::protocol::mime::transfer::{Decoder, Encoding};
 
@@ -69,14 +68,11 @@ impl Mark {
 }
 
 /// How the body of a part is encoded; composite ones never are (RFC 2045 section 6.4).
-pub(in crate::frontend::imap::mailbox) fn encoding(part: &Part) -> Encoding {
-    if !matches!(part.inside, Inside::Leaf) {
-        return Encoding::Identity;
+fn encoding(part: &Part) -> Encoding {
+    match part.inside {
+        Inside::Leaf => part.encoding(),
+        _ => Encoding::Identity,
     }
-    let field = fields(&part.header).find(|field| field.is("Content-Transfer-Encoding"));
-    let value = String::from_utf8_lossy(field.map_or(&[], |field| field.value));
-    // A comment may follow (RFC 2045 section 6.1 allows it as in any structured field).
-    Encoding::named(value.split(['(', ';']).next().unwrap_or_default())
 }
 
 /// Finds the length of a part, or of the piece of it that `partial` asks for. `mark` is where an

@@ -11,7 +11,7 @@ mod binary;
 mod items;
 mod reading;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod vanished;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(super) use self::binary::encoding;
 pub(super) use self::items::email_id;
 use self::items::{Failure, Response, Source};
 use self::reading::Depth;

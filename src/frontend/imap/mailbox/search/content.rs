@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::{Found, header_holds};
-use crate::frontend::imap::mailbox::fetch::{PIECE, encoding, structure};
+use crate::frontend::imap::mailbox::fetch::{PIECE, structure};
 use crate::mail::Content;
 use crate::protocol::mime::fields;
 use crate::protocol::mime::structure::{Inside, Part, contains};
@@ -92,7 +92,7 @@ fn look_in_windows(
     let longest = texts.iter().map(String::len).max().unwrap_or(0);
     let overlap = OVERLAP + OVERLAP_FACTOR * longest;
     let plain = without_encoding(part);
-    let mut decoder = Decoder::new(encoding(part));
+    let mut decoder = Decoder::new(part.encoding());
     let (mut window, mut at) = (Vec::new(), part.body_range.start);
     while at < part.body_range.end {
         let left = usize::try_from(part.body_range.end - at).unwrap_or(usize::MAX);
@@ -155,5 +155,59 @@ fn without_encoding(part: &Part) -> Part {
         body_range: 0..0,
         lines: 0,
         inside: Inside::Leaf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    async fn looked(text: impl Into<Bytes>, needles: &[&str]) -> (Vec<bool>, Vec<bool>) {
+        let content = Arc::new(Content::from_bytes(text.into()));
+        let texts: Vec<String> = needles.iter().map(|needle| (*needle).to_owned()).collect();
+        let found = look(&content, &texts.into(), true).await.expect("memory");
+        assert_eq!(found.size, content.size());
+        (found.in_header, found.in_body)
+    }
+
+    #[tokio::test]
+    async fn texts_and_attached_messages_are_looked_into_and_attachments_are_not() {
+        let text = "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\
+            Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n\
+            --b\r\nContent-Transfer-Encoding: base64\r\n\r\nZm91bmQgaGVyZQ==\r\n\
+            --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nwithin\r\n\
+            --b\r\nContent-Type: application/pdf\r\n\r\nbinary\r\n--b--\r\n";
+        let needles = ["GR\u{dc}", "Found HERE", "inner", "within", "binary", "nothing"];
+        let (header, body) = looked(text, &needles).await;
+        assert_eq!(header, [true, false, false, false, false, false]);
+        assert_eq!(body, [false, true, true, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn large_texts_are_found_across_windows() {
+        for encoding in ["8bit", "base64"] {
+            let needle = "n\u{e9}edle in a haystack";
+            for place in [0, WINDOW - 9, WINDOW, WINDOW + OVERLAP, 2 * WINDOW + 7] {
+                let mut body = "hay\r\n".repeat(place / 5).into_bytes();
+                body.resize(place, b'x');
+                body.extend_from_slice(needle.as_bytes());
+                body.extend("hay\r\n".repeat(WINDOW / 4).into_bytes());
+                let mut text = format!("Content-Type: text/plain; charset=utf-8\r\n\
+                    Content-Transfer-Encoding: {encoding}\r\n\r\n")
+                .into_bytes();
+                match encoding {
+                    "8bit" => text.extend(body),
+                    _ => {
+                        use base64::Engine as _;
+                        let encoded = base64::engine::general_purpose::STANDARD.encode(body);
+                        text.extend(encoded.into_bytes());
+                    }
+                }
+                let (_, found) = looked(text, &["N\u{c9}EDLE in a Haystack", "no needle"]).await;
+                assert_eq!(found, [true, false], "{encoding} {place}");
+            }
+        }
     }
 }
