@@ -5,17 +5,28 @@
 //! allows; commands resolve their sets on it first, and speak of UIDs from then on.
 //!
 //! One file per verb or few; each is a function of the [`Session`] that returns the tagged answer.
-//! `view` numbers, `updates` tells what changed, `answer` words, `memory` is the test's mailbox.
+//! `conversation` reads commands, `legality` says where they may be said, `view` numbers, `updates`
+//! tells what changed, `answer` words, `memory` is the test's mailbox.
 
 mod answer;
 mod append;
+mod capability;
+mod conversation;
 mod expunge;
 mod fetch;
+mod folders;
+mod idle;
+mod legality;
+mod list;
 #[cfg(test)]
 mod memory;
+mod resync;
 mod search;
+mod select;
 mod sort;
 mod store;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod updates;
 mod view;
@@ -23,20 +34,14 @@ mod view;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub(super) use self::capability::capabilities;
+use self::view::View;
 use crate::frontend::Context;
 use crate::frontend::attempts::References;
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
 use crate::mail::mailbox::Uid;
 use crate::mail::{Folder, Mailbox};
-
-pub(super) use self::view::View;
-
-/// The capabilities after login (RFC 9051 section 7.2.2), for CAPABILITY and for the login's answer.
-pub(super) fn capabilities(mailbox: &dyn Mailbox) -> Vec<String> {
-    let _ = mailbox;
-    Vec::new()
-}
 
 /// A client that is in.
 pub(super) struct Session {
@@ -61,6 +66,13 @@ pub(super) struct Enabled {
     pub utf8: bool,
     /// RFC 9051: no RECENT, names in UTF-8, ESEARCH.
     pub rev2: bool,
+}
+
+impl Enabled {
+    /// True when mailbox names are UTF-8, not modified UTF-7.
+    pub fn utf8_names(self) -> bool {
+        self.utf8 || self.rev2
+    }
 }
 
 /// RFC 9051 section 3.
@@ -118,16 +130,37 @@ impl Session {
             State::Authenticated => None,
         }
     }
-
-    /// Serves the client until it is gone.
-    pub async fn run(self) {
-        self.client.part("* BYE not yet\r\n").await;
-    }
 }
 
 impl Selected {
     /// True for `\Recent` (RFC 3501 section 2.3.2).
     pub fn is_recent(&self, uid: Uid) -> bool {
         self.recent.iter().any(|range| range.contains(&uid))
+    }
+
+    /// How many of the messages that the client knows are recent.
+    fn count_recent(&self) -> usize {
+        let messages = &self.view.told().messages;
+        let before = |uid: &Uid| messages.partition_point(|entry| entry.uid < *uid);
+        let through = |uid: &Uid| messages.partition_point(|entry| entry.uid <= *uid);
+        self.recent.iter().map(|range| through(range.end()) - before(range.start())).sum()
+    }
+
+    /// Messages from `from` to the newest are recent.
+    fn add_recent(&mut self, from: Uid) {
+        let Some(last) = self.view.now().messages.last().map(|entry| entry.uid) else { return };
+        let from = match self.recent.last() {
+            // What is recent stays so; ranges do not overlap.
+            Some(range) if *range.end() >= from => range.end().next().unwrap_or(from),
+            _ => from,
+        };
+        if from > last {
+            return;
+        }
+        match self.recent.last_mut() {
+            // They touch: one range, so that a session of a year has few.
+            Some(range) if range.end().next() == Some(from) => *range = *range.start()..=last,
+            _ => self.recent.push(from..=last),
+        }
     }
 }

@@ -1,0 +1,155 @@
+//! SELECT, EXAMINE, CLOSE and UNSELECT (RFC 9051 sections 6.3.2, 6.3.3, 6.4.1, 6.4.2).
+//!
+//! Danger: a client that believes a folder to be selected when another is, or none, changes the
+//! wrong messages. Rule: the folder before is left first, whatever comes of the new one; CLOSE
+//! always leaves, and expunges only what it may.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::view::View;
+use super::{Enabled, Outcome, Selected, Session, State, Tagged, answer, resync};
+use crate::mail::Folder;
+use crate::mail::mailbox::{Flag, Keyword, Snapshot};
+use crate::protocol::imap::encode::mailbox_name;
+use crate::protocol::imap::request::Select;
+
+/// Keywords that are listed; a folder may have more, and `\*` says so.
+const MAX_KEYWORDS: usize = 100;
+
+/// Keywords that clients look for before they use them (RFC 9051 section 2.3.2, RFC 8457).
+const USUAL_KEYWORDS: [&str; 3] = ["$Forwarded", "$MDNSent", "$Important"];
+
+/// SELECT and EXAMINE.
+pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
+    if select.qresync.is_some() && !session.enabled.qresync {
+        // RFC 7162 section 3.2.5.
+        return Ok("BAD say ENABLE QRESYNC first".to_owned());
+    }
+    if leave(session) {
+        // RFC 7162 section 3.2.11: what came before is of the old folder.
+        session.client.push("* OK [CLOSED] the folder before is closed\r\n");
+    }
+    session.enabled.condstore |= select.condstore;
+    let mailbox = Arc::clone(&session.mailbox);
+    let folder = match mailbox.open(&select.mailbox).await {
+        Ok(folder) => folder,
+        Err(error) => {
+            return Ok(answer::refuse(session, &error, &format!("SELECT {}", select.mailbox)));
+        }
+    };
+    let selected = begin(folder, select);
+    let summary = summary(&selected, session.enabled);
+    session.client.push(summary);
+    if let Some(known) = &select.qresync {
+        resync::tell(session, &selected, known).await?;
+    }
+    session.state = State::Selected(selected);
+    Ok(match select.read_only {
+        true => "OK [READ-ONLY] EXAMINE completed".to_owned(),
+        false => "OK [READ-WRITE] SELECT completed".to_owned(),
+    })
+}
+
+/// The folder as its client begins with it. EXAMINE makes nothing less recent (RFC 3501 section
+/// 6.3.2). The claim comes before the snapshot: see `updates`.
+fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
+    let claimed = (!select.read_only).then(|| folder.claim_recent());
+    let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
+    let mut selected = Selected {
+        name: if inbox { "INBOX".to_owned() } else { select.mailbox.clone() },
+        view: View::new(folder.snapshot()),
+        folder,
+        read_only: select.read_only,
+        saved: Vec::new(),
+        recent: Vec::new(),
+    };
+    if let Some(from) = claimed {
+        selected.add_recent(from);
+    }
+    selected
+}
+
+/// The untagged responses of SELECT.
+fn summary(selected: &Selected, enabled: Enabled) -> String {
+    let now = selected.view.told();
+    let flags = known_flags(now);
+    let mut text = format!("* FLAGS ({flags})\r\n* {} EXISTS\r\n", selected.view.count());
+    if !enabled.rev2 {
+        text.push_str(&format!("* {} RECENT\r\n", selected.count_recent()));
+        let unseen = now.messages.iter().position(|entry| !entry.flags.has(Flag::Seen));
+        if let Some(at) = unseen {
+            text.push_str(&format!("* OK [UNSEEN {}] the first unseen\r\n", at + 1));
+        }
+    } else {
+        let name = mailbox_name(&selected.name, enabled.utf8_names());
+        text.push_str(&format!("* LIST () \"/\" {name}\r\n"));
+    }
+    text.push_str(&match selected.read_only {
+        true => "* OK [PERMANENTFLAGS ()] read-only\r\n".to_owned(),
+        false => {
+            // `\Draft` can't be changed at the service.
+            let permanent = flags.replace(" \\Draft", "");
+            format!("* OK [PERMANENTFLAGS ({permanent} \\*)] kept\r\n")
+        }
+    });
+    text.push_str(&format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", now.uid_validity));
+    text.push_str(&format!("* OK [UIDNEXT {}] the next\r\n", now.uid_next));
+    text.push_str(&format!("* OK [HIGHESTMODSEQ {}] the highest\r\n", now.highest_modseq.0));
+    text.push_str(&format!("* OK [MAILBOXID ({})] for good\r\n", mailbox_id(now.uid_validity)));
+    text
+}
+
+/// RFC 8474 section 4: a folder keeps its UIDVALIDITY when it is renamed, and no other folder of
+/// the mailbox ever has the same.
+pub(super) fn mailbox_id(uid_validity: u32) -> String {
+    format!("F{uid_validity}")
+}
+
+/// The system flags, the usual keywords, and those in use.
+fn known_flags(now: &Snapshot) -> String {
+    let used: BTreeSet<&Keyword> =
+        now.messages.iter().flat_map(|entry| entry.flags.keywords()).collect();
+    let mut names: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
+    names.extend(USUAL_KEYWORDS);
+    let others =
+        used.iter().filter(|keyword| !USUAL_KEYWORDS.iter().any(|usual| keyword.is(usual)));
+    names.extend(others.map(|keyword| keyword.as_str()).take(MAX_KEYWORDS));
+    names.join(" ")
+}
+
+/// True when a folder was selected.
+fn leave(session: &mut Session) -> bool {
+    let before = std::mem::replace(&mut session.state, State::Authenticated);
+    matches!(before, State::Selected(_))
+}
+
+/// UNSELECT: expunges nothing.
+pub(super) fn unselect(session: &mut Session) -> Tagged {
+    leave(session);
+    "OK UNSELECT completed".to_owned()
+}
+
+/// CLOSE: expunges without telling. RFC 9051 has no NO for it: when the service fails, the folder
+/// is left all the same, its messages keep `\Deleted`, and the client is told so untagged.
+pub(super) async fn close(session: &mut Session) -> Outcome {
+    let before = std::mem::replace(&mut session.state, State::Authenticated);
+    if let State::Selected(selected) = before
+        && !selected.read_only
+        && let Err(error) = expunge_deleted(&*selected.folder).await
+    {
+        let refusal = answer::refuse(session, &error, &format!("CLOSE of {}", selected.name));
+        session.client.push(format!("* {refusal}\r\n"));
+    }
+    Ok("OK CLOSE completed".to_owned())
+}
+
+async fn expunge_deleted(folder: &dyn Folder) -> Result<(), crate::mail::Error> {
+    let now = folder.snapshot();
+    let deleted = now.messages.iter().filter(|entry| entry.flags.has(Flag::Deleted));
+    let uids: Vec<_> = deleted.map(|entry| entry.uid).collect();
+    match uids.is_empty() {
+        true => Ok(()),
+        false => folder.expunge(uids).await,
+    }
+}
