@@ -23,7 +23,6 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
         Ok(flags) => flags,
         Err(refusal) => return Ok(refusal),
     };
-    session.enabled.condstore |= store.unchanged_since.is_some();
     let Some(selected) = session.selected() else { return Ok(answer::NO_FOLDER.to_owned()) };
     if selected.read_only {
         return Ok(READ_ONLY.to_owned());

@@ -45,7 +45,6 @@ pub(super) async fn run(session: &mut Session, fetch: &Fetch) -> Outcome {
         return Ok(refusal.to_owned());
     }
     let items = items_of(fetch);
-    session.enabled.condstore |= items.contains(&FetchItem::ModSeq);
     let Some(selected) = session.selected() else { return Ok(answer::NO_FOLDER.to_owned()) };
     let now = selected.folder.snapshot();
     selected.view.look(now);

@@ -7,7 +7,7 @@
 use super::Matches;
 use crate::frontend::imap::mailbox::{Session, State, Tagged};
 use crate::mail::mailbox::Uid;
-use crate::protocol::imap::encode::number_set;
+use crate::protocol::imap::encode::{number_set, quoted};
 use crate::protocol::imap::request::{Search, SearchReturn};
 
 /// Whose answer it is.
@@ -69,11 +69,6 @@ pub(in crate::frontend::imap::mailbox) fn answer(
         }
     }
     done
-}
-
-/// A tag may hold a backslash nowhere, but what stands between quotes is quoted all the same.
-fn quoted(tag: &str) -> String {
-    format!("\"{}\"", tag.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// What is asked for, each once; without anything, all (RFC 4731 section 3.1).

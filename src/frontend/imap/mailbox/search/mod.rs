@@ -82,7 +82,6 @@ pub(super) async fn find(
     };
     let (folder, has_modseq) = (Arc::clone(&selected.folder), plan.has_modseq);
     let candidates = candidates(selected, rev2);
-    session.enabled.condstore |= has_modseq;
     let mut hunt = Hunt { folder, plan, matching: Vec::new() };
     match hunt.run(session, candidates).await {
         Ok(()) => {}
