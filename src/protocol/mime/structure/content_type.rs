@@ -80,6 +80,11 @@ fn is_token_byte(byte: u8) -> bool {
 pub struct Parameters(pub Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Parameters {
+    /// What stands before the first semicolon of a field, and the parameters after it.
+    pub fn of(value: &[u8]) -> (Vec<u8>, Self) {
+        read(value)
+    }
+
     /// The value as text; continuations joined (RFC 2231 section 3).
     pub fn value(&self, name: &str) -> Option<String> {
         self.joined(name).map(|value| String::from_utf8_lossy(&value).into_owned())

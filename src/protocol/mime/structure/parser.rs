@@ -280,10 +280,15 @@ impl StructureParser {
         self.open_part(self.at, in_digest);
     }
 
-    /// Ends every part inside the one at `level`.
-    fn close_above(&mut self, level: usize, end: u64, line_ends: u64) {
+    /// Ends every part inside the one at `level`. The line end before a delimiter belongs to it,
+    /// except where it is the empty line of a header, which all that surrounds it holds too.
+    fn close_above(&mut self, level: usize, mut end: u64, mut line_ends: u64) {
         while self.open.len() > level + 1 {
             let Some(part) = self.open.pop().map(|open| open.close(end, line_ends)) else { return };
+            if part.body_range.end > end {
+                end = part.body_range.end;
+                line_ends += 1;
+            }
             match self.open.last_mut().map(|open| &mut open.inside) {
                 Some(Inside::Parts(parts)) => parts.push(part),
                 Some(inside) => *inside = Inside::Message(Box::new(part)),
