@@ -131,7 +131,10 @@ async fn what_the_index_tells_is_not_read_from_messages() {
         a OK FETCH completed";
     assert_eq!(answer, expected);
     let answer = ask(&mut client, "b FETCH 1:2 ENVELOPE").await;
-    assert!(answer.contains("ENVELOPE (NIL \"one\" ((\"Ann\" NIL \"a\" \"x.example\"))"), "{answer}");
+    assert!(
+        answer.contains("ENVELOPE (NIL \"one\" ((\"Ann\" NIL \"a\" \"x.example\"))"),
+        "{answer}"
+    );
     assert!(answer.contains("* 2 FETCH (ENVELOPE (NIL \"two\" NIL"), "{answer}");
     assert_eq!(memory.folder("INBOX").reads.load(Ordering::Relaxed), 0);
     let answer = ask(&mut client, "c FETCH 2 (BODYSTRUCTURE)").await;
@@ -222,7 +225,10 @@ async fn changed_since_filters_and_tells_modseq_and_what_vanished() {
     assert_eq!(answer, expected);
     folder.forget_vanished();
     let answer = ask(&mut client, "b UID FETCH 1:9 (UID) (CHANGEDSINCE 1 VANISHED)").await;
-    assert!(answer.starts_with("* VANISHED (EARLIER) 2\r\n* 1 FETCH (UID 1 MODSEQ (2))"), "{answer}");
+    assert!(
+        answer.starts_with("* VANISHED (EARLIER) 2\r\n* 1 FETCH (UID 1 MODSEQ (2))"),
+        "{answer}"
+    );
     for command in ["c FETCH 1 FLAGS (CHANGEDSINCE 5 VANISHED)", "c UID FETCH 1 FLAGS (VANISHED)"] {
         let answer = ask(&mut client, command).await;
         assert!(answer.starts_with("c BAD "), "{answer}");
@@ -292,7 +298,11 @@ fn entry(size: u64) -> Entry {
     }
 }
 
-async fn respond(content: &Arc<Content>, item: FetchItem, client: &mut Connected) -> Result<(), Parting> {
+async fn respond(
+    content: &Arc<Content>,
+    item: FetchItem,
+    client: &mut Connected,
+) -> Result<(), Parting> {
     let mut read = LastRead::new(uid(1), Arc::clone(content));
     let depth = super::depth(&item).expect("of the message");
     read.look(depth).await.expect("readable");

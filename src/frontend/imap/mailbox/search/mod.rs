@@ -28,8 +28,7 @@ pub(super) use self::answer::{Answer, answer};
 /// Messages that one search may have read from the service (docs/mailbox.md).
 const MAX_READ: usize = 2000;
 /// The answer to one that would need more.
-const TOO_MANY: &str =
-    "NO [LIMIT] too many messages would have to be read; narrow the search by date, sender or flags";
+const TOO_MANY: &str = "NO [LIMIT] too many messages would have to be read; narrow the search by date, sender or flags";
 
 /// SEARCH and UID SEARCH.
 pub(super) async fn run(session: &mut Session, search: &Search) -> Outcome {

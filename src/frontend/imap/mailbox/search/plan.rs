@@ -111,7 +111,11 @@ pub(super) struct Found {
 
 impl Plan {
     /// Resolves what depends on the session; an error is the tagged answer.
-    pub fn new(keys: &[SearchKey], selected: &Selected, now: OffsetDateTime) -> Result<Self, Tagged> {
+    pub fn new(
+        keys: &[SearchKey],
+        selected: &Selected,
+        now: OffsetDateTime,
+    ) -> Result<Self, Tagged> {
         let mut plan = Self { root: Node::Always(true), texts: Vec::new(), has_modseq: false };
         plan.root = plan.all(keys, selected, now)?;
         Ok(plan)
@@ -160,9 +164,7 @@ impl Plan {
             SearchKey::Younger(seconds) => Node::ArrivedFrom(ago(seconds)),
             SearchKey::Larger(octets) => Node::Larger(*octets),
             SearchKey::Smaller(octets) => Node::Smaller(*octets),
-            SearchKey::Header(name, text) => {
-                Node::Header(name.to_ascii_lowercase(), text.clone())
-            }
+            SearchKey::Header(name, text) => Node::Header(name.to_ascii_lowercase(), text.clone()),
             SearchKey::Body(text) => self.text(text, Node::Body),
             SearchKey::Text(text) => self.text(text, Node::Text),
             SearchKey::ModSeq(modseq) => {
@@ -217,9 +219,9 @@ impl Plan {
             Node::EmailId(id) => Some(fetch::email_id(entry) == *id),
             Node::Larger(octets) => known.size().map(|size| size > *octets),
             Node::Smaller(octets) => known.size().map(|size| size < *octets),
-            Node::Sent(order, day) => known.header.map(|header| {
-                sent_date(header).is_some_and(|sent| order.holds(sent, *day))
-            }),
+            Node::Sent(order, day) => known
+                .header
+                .map(|header| sent_date(header).is_some_and(|sent| order.holds(sent, *day))),
             Node::Header(name, text) => known.field(name, text),
             Node::Body(text) => known.read.map(|read| holds(&read.in_body, *text)),
             Node::Text(text) => self.text_value(*text, known),

@@ -54,7 +54,8 @@ fn or(one: Key, other: Key) -> Key {
 
 #[tokio::test]
 async fn keys_are_undecided_until_what_they_ask_for_is_known() {
-    const HEADER: &[u8] = b"Subject: =?utf-8?Q?=C3=84rger?=\r\nDate: Mon, 2 Mar 2026 23:00:00 -0500\r\n\
+    const HEADER: &[u8] =
+        b"Subject: =?utf-8?Q?=C3=84rger?=\r\nDate: Mon, 2 Mar 2026 23:00:00 -0500\r\n\
         From: \"Ann\" <ann@example.com>\r\nSender:\r\n\r\n";
     let read = Found {
         size: 100,
@@ -212,9 +213,12 @@ async fn modseq_is_told_where_it_was_asked_for() {
     let (_stage, memory, mut client) = selected(&MESSAGES).await;
     let highest = memory.folder("INBOX").snapshot().highest_modseq.0;
     let command = format!("a SEARCH MODSEQ {highest}");
-    let expected = format!("* SEARCH 4 (MODSEQ {highest})\r\na OK SEARCH completed");
+    let expected = format!(
+        "* OK [HIGHESTMODSEQ {highest}] now told\r\n* SEARCH 4 (MODSEQ {highest})\r\n\
+         a OK SEARCH completed"
+    );
     assert_eq!(ask(&mut client, &command).await, expected);
-    let expected = format!("* ESEARCH (TAG \"b\") MIN 1 MODSEQ {}\r\nb OK SEARCH completed", 2);
+    let expected = "* ESEARCH (TAG \"b\") MIN 1 MODSEQ 2\r\nb OK SEARCH completed";
     assert_eq!(ask(&mut client, "b SEARCH RETURN (MIN) MODSEQ 1").await, expected);
     let nothing = "* SEARCH\r\nc OK SEARCH completed";
     assert_eq!(ask(&mut client, "c SEARCH MODSEQ 99999").await, nothing);
@@ -269,12 +273,12 @@ async fn what_is_sorted_and_threaded_is_called_as_asked() {
             "a SORT RETURN (MIN MAX ALL) (SUBJECT) UTF-8 ALL",
             "* ESEARCH (TAG \"a\") MIN 4 MAX 2 ALL 4,1,3,2\r\na OK SORT completed",
         ),
-        (
-            "a THREAD REFERENCES UTF-8 SUBJECT one",
-            "* THREAD (1)\r\na OK THREAD completed",
-        ),
+        ("a THREAD REFERENCES UTF-8 SUBJECT one", "* THREAD (1)\r\na OK THREAD completed"),
         ("a THREAD REFERENCES UTF-8 SUBJECT none", "* THREAD\r\na OK THREAD completed"),
-        ("a SORT (SUBJECT) KOI8-R ALL", "a NO [BADCHARSET (UTF-8)] only UTF-8 and US-ASCII are known"),
+        (
+            "a SORT (SUBJECT) KOI8-R ALL",
+            "a NO [BADCHARSET (UTF-8)] only UTF-8 and US-ASCII are known",
+        ),
     ] {
         assert_eq!(ask(&mut client, command).await, expected, "{command}");
     }
