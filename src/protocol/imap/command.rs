@@ -343,7 +343,7 @@ pub(super) fn quoted_at(input: &[u8]) -> Result<(Vec<u8>, usize), &'static str> 
 
 /// A literal at the start of the input: its content, and the octets that it takes.
 pub(super) fn literal_at(input: &[u8]) -> Result<(&[u8], usize), &'static str> {
-    const BROKEN: &str = "a literal is broken or too large";
+    const BROKEN: &str = "a literal is broken or too long";
     let line_end = memchr::memchr(b'\n', input).ok_or(BROKEN)? + 1;
     let literal = announcement(without_line_end(&input[..line_end])).ok_or(BROKEN)?;
     let end = line_end.checked_add(literal.octets).ok_or(BROKEN)?;

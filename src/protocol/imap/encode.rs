@@ -281,11 +281,11 @@ mod tests {
 
     #[test]
     fn hostile_patterns_cost_little() {
-        let pattern = "*a%".repeat(10_000);
         let name = "a".repeat(400);
-        let started = std::time::Instant::now();
-        assert!(!matches_pattern(&pattern, &name));
-        assert!(!matches_pattern(&"%*".repeat(16_000), "") || started.elapsed().as_secs() < 5);
+        assert!(!matches_pattern(&"*a%".repeat(10_000), &name));
+        assert!(matches_pattern(&"*a".repeat(400), &name));
+        assert!(!matches_pattern(&format!("{}b", "*a%".repeat(399)), &name));
+        assert!(matches_pattern(&"%*".repeat(16_000), "a/b"));
     }
 
     /// As the RFC says it, without regard to time.

@@ -14,6 +14,9 @@ use crate::mail::{self, Kind};
 /// A command for the selected state came in another one.
 pub(super) const NO_FOLDER: &str = "BAD no folder is selected";
 
+/// Characters of a command in the log: a folder's name may be as long as its client likes.
+const MAX_DOING: usize = 200;
+
 /// The tagged answer to a command that failed. `doing` is for the log: `"EXPUNGE of folder X"`.
 pub(super) fn refuse(session: &mut Session, error: &mail::Error, doing: &str) -> Tagged {
     let reference = session.references.next();
@@ -37,7 +40,8 @@ pub(super) fn note(session: &mut Session, error: &mail::Error, doing: &str) {
 }
 
 fn log(reference: &mail::Reference, error: &mail::Error, doing: &str) {
-    let doing: String = doing.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printable = doing.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let doing: String = printable.take(MAX_DOING).collect();
     match error.kind {
         // A client's own mistake.
         Kind::NotFound | Kind::AlreadyExists => {
@@ -101,4 +105,55 @@ pub(super) fn flags_line(seq: u32, entry: &Entry, recent: bool, enabled: Enabled
     }
     line.push_str(")\r\n");
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{DATE, uid};
+    use super::*;
+    use crate::mail::mailbox::{ModSeq, Size};
+
+    fn keyword(text: &str) -> Keyword {
+        Keyword::new(text).expect("an atom")
+    }
+
+    #[test]
+    fn flags_are_listed_in_a_steady_order() {
+        let mut all = Flags::from_parts(31, [keyword("zebra"), keyword("$Forwarded")]);
+        let system = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
+        assert_eq!(flags(&all, true), format!("({system} $Forwarded zebra \\Recent)"));
+        all.set(Flag::Draft, false);
+        assert!(!flags(&all, false).contains("\\Draft"));
+        assert_eq!(flags(&Flags::default(), false), "()");
+        assert_eq!(flags(&Flags::default(), true), "(\\Recent)");
+    }
+
+    #[test]
+    fn a_line_of_flags_has_what_the_client_knows() {
+        let entry = Entry {
+            uid: uid(7),
+            modseq: ModSeq(12),
+            flags: Flags::default().with(Flag::Seen),
+            date: time::OffsetDateTime::from_unix_timestamp(DATE).expect("a date"),
+            size: Size::Exact(1),
+            object_id: [0; 16],
+        };
+        let line = |enabled| flags_line(3, &entry, true, enabled);
+        let mut enabled = Enabled::default();
+        assert_eq!(line(enabled), "* 3 FETCH (UID 7 FLAGS (\\Seen \\Recent))\r\n");
+        enabled.rev2 = true;
+        assert_eq!(line(enabled), "* 3 FETCH (UID 7 FLAGS (\\Seen))\r\n");
+        enabled.condstore = true;
+        assert_eq!(line(enabled), "* 3 FETCH (UID 7 FLAGS (\\Seen) MODSEQ (12))\r\n");
+    }
+
+    #[test]
+    fn words_are_one_line_whatever_the_failure() {
+        let wait = Kind::Throttled { retry_after: Some(std::time::Duration::from_millis(200)) };
+        for kind in [wait, Kind::Throttled { retry_after: None }, Kind::OutcomeUnknown] {
+            let (code, text) = words(&mail::Error::new(kind, "secret\r\n"));
+            assert!(["LIMIT", "UNAVAILABLE"].contains(&code) && !text.contains("secret"), "{text}");
+        }
+        assert!(words(&mail::Error::new(wait, "")).1.ends_with("try again in 1 s"));
+    }
 }

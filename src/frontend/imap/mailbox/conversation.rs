@@ -8,6 +8,9 @@
 
 use std::convert::Infallible;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 use super::updates::{Allow, tell};
 use super::{
     Outcome, Session, append, capability, expunge, fetch, folders, idle, legality, list, search,
@@ -16,7 +19,9 @@ use super::{
 use crate::frontend::conversation::Parting;
 use crate::frontend::imap::reply::farewell;
 use crate::protocol::imap::request::{Request, Verb};
-use crate::protocol::imap::{Limits, Malformed, RequestProgress, parse_request, scan_request};
+use crate::protocol::imap::{
+    Limits, Malformed, RequestProgress, announced_message, parse_request, scan_request,
+};
 
 /// Sets of ten thousand UIDs are written by real clients (80 kB); strings in searches are short.
 const LIMITS: Limits = Limits { command: 256 << 10, literal: 64 << 10 };
@@ -28,14 +33,17 @@ const MAX_BAD: u32 = 20;
 const MAX_TAIL: usize = 1 << 10;
 
 impl Session {
-    /// Serves the client until it is gone.
-    pub async fn run(mut self) {
-        let parting = match self.serve().await {
-            Ok(never) => match never {},
-            Err(parting) => parting,
-        };
-        tracing::debug!("session ended: {parting}");
-        self.client.part(farewell(&parting).unwrap_or_default()).await;
+    /// Serves the client until it is gone. Boxed, so that sessions that are relayed stay small.
+    pub fn run(mut self) -> BoxFuture<'static, ()> {
+        async move {
+            let parting = match self.serve().await {
+                Ok(never) => match never {},
+                Err(parting) => parting,
+            };
+            tracing::debug!("session ended: {parting}");
+            self.client.part(farewell(&parting).unwrap_or_default()).await;
+        }
+        .boxed()
     }
 
     async fn serve(&mut self) -> Result<Infallible, Parting> {
@@ -44,7 +52,7 @@ impl Session {
             if self.client.is_stopping() {
                 return Err(Parting::Stopping);
             }
-            let (tag, tagged) = self.next().await?;
+            let (tag, tagged) = self.one_command().await?;
             self.client.push(format!("{tag} {tagged}\r\n"));
             self.client.settle().await?;
             bad = if tagged.starts_with("BAD") { bad + 1 } else { 0 };
@@ -55,7 +63,7 @@ impl Session {
     }
 
     /// Reads a command and does it; its tag and answer.
-    async fn next(&mut self) -> Result<(String, String), Parting> {
+    async fn one_command(&mut self) -> Result<(String, String), Parting> {
         let (command, message_follows) = self.read_command().await?;
         match parse_request(&command, self.enabled.utf8_names()) {
             Ok(request) => {
@@ -94,7 +102,10 @@ impl Session {
     /// The message of an APPEND that was not understood, where the client sends it unasked
     /// (RFC 7888): it is no command.
     async fn skip_message(&mut self, command: &[u8]) -> Result<(), Parting> {
-        let Some(mut left) = announced_unasked(command) else { return Ok(()) };
+        let mut left = match announced_message(command) {
+            Some(message) if !message.synchronising => message.octets,
+            _ => return Ok(()),
+        };
         while left > 0 {
             if self.client.input().is_empty() {
                 self.client.fill().await?;
@@ -193,12 +204,4 @@ fn allowed(verb: &Verb) -> Allow {
         _ => true,
     };
     if by_uid { Allow::Everything } else { Allow::NoExpunge }
-}
-
-/// The octets of a message that comes without `+`: `command` ends with `{n+}`.
-fn announced_unasked(command: &[u8]) -> Option<u64> {
-    let line = command.strip_suffix(b"\n")?;
-    let line = line.strip_suffix(b"\r").unwrap_or(line).strip_suffix(b"+}")?;
-    let digits = &line[memchr::memrchr(b'{', line)? + 1..];
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -63,8 +63,8 @@ struct Shared {
     folders: Mutex<BTreeMap<String, Arc<MemoryFolder>>>,
     /// Subscribed names, with or without a folder.
     subscribed: Mutex<Vec<String>>,
-    /// What the next calls fail with.
-    failures: Mutex<VecDeque<Error>>,
+    /// What the next calls fail with, each.
+    failures: Mutex<VecDeque<Option<Error>>>,
     /// The folder whose STATUS fails.
     broken: Mutex<Option<String>>,
     next_validity: Mutex<u32>,
@@ -169,9 +169,15 @@ impl Memory {
         self.fail_with(Error::new(kind, "as the test wants it"));
     }
 
+    /// The call after the next `count` fails.
+    pub(super) fn fail_after(&self, count: usize, kind: Kind) {
+        lock(&self.0.failures).extend((0..count).map(|_| None));
+        self.fail_next(kind);
+    }
+
     /// The next call fails so.
     pub(super) fn fail_with(&self, error: Error) {
-        lock(&self.0.failures).push_back(error);
+        lock(&self.0.failures).push_back(Some(error));
     }
 
     /// STATUS of this folder fails.
@@ -213,7 +219,7 @@ impl Shared {
     }
 
     fn fail(&self) -> Result<(), Error> {
-        lock(&self.failures).pop_front().map_or(Ok(()), Err)
+        lock(&self.failures).pop_front().flatten().map_or(Ok(()), Err)
     }
 
     fn find(&self, name: &str) -> Result<Arc<MemoryFolder>, Error> {

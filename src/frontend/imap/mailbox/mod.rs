@@ -135,7 +135,8 @@ impl Session {
 impl Selected {
     /// True for `\Recent` (RFC 3501 section 2.3.2).
     pub fn is_recent(&self, uid: Uid) -> bool {
-        self.recent.iter().any(|range| range.contains(&uid))
+        let at = self.recent.partition_point(|range| *range.end() < uid);
+        self.recent.get(at).is_some_and(|range| range.contains(&uid))
     }
 
     /// How many of the messages that the client knows are recent.

@@ -4,6 +4,7 @@
 //! billion UIDs must not be answered with as many. Rule: expunges that are no longer remembered are
 //! told as everything that the client may know and that does not exist; sets are worked on as ranges.
 
+use super::view::merged;
 use super::{Selected, Session, answer};
 use crate::frontend::conversation::Parting;
 use crate::mail::mailbox::{ModSeq, Snapshot, Uid};
@@ -72,15 +73,7 @@ pub(super) fn known_ranges(set: Option<&SequenceSet>, now: &Snapshot) -> Vec<Ran
         *range = (range.0.min(range.1).max(1), range.0.max(range.1).min(highest));
     }
     written.retain(|(from, to)| from <= to);
-    written.sort_unstable();
-    let mut known: Vec<Range> = Vec::with_capacity(written.len());
-    for (from, to) in written {
-        match known.last_mut() {
-            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
-            _ => known.push((from, to)),
-        }
-    }
-    known
+    merged(written)
 }
 
 fn contains(ranges: &[Range], number: u32) -> bool {

@@ -133,7 +133,7 @@ impl Selected {
 
 /// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
 /// must not cost a thousand times.
-fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+pub(super) fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     ranges.sort_unstable();
     let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
     for (from, to) in ranges {
@@ -182,4 +182,122 @@ fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tag
         found.extend(told.messages.iter().take(to as usize).skip(start).map(|entry| entry.uid));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Memory, uid};
+    use super::*;
+    use crate::mail::mailbox::{Flag, FlagChange};
+    use crate::mail::{Folder as _, Mailbox as _};
+
+    const LAST: u32 = SequenceSet::LAST;
+
+    /// The client knows UIDs 2, 5, 6 and 9.
+    async fn selected() -> (Arc<Memory>, Selected) {
+        let memory = Memory::new();
+        let inbox = memory.folder("INBOX");
+        for _ in 0..9 {
+            inbox.deliver("\r\n", Flags::default());
+        }
+        inbox.expunge([1, 3, 4, 7, 8].map(uid).to_vec()).await.expect("gone");
+        let folder = memory.open("INBOX").await.expect("there");
+        let selected = Selected {
+            name: "INBOX".to_owned(),
+            view: View::new(folder.snapshot()),
+            folder,
+            read_only: false,
+            saved: Vec::new(),
+            recent: Vec::new(),
+        };
+        (memory, selected)
+    }
+
+    #[tokio::test]
+    async fn sets_are_resolved_on_what_the_client_knows() {
+        let (_memory, selected) = selected().await;
+        for (ranges, by_uid, expected) in [
+            (&[(1, 2)][..], false, Ok(&[2, 5][..])),
+            (&[(2, 1)], false, Ok(&[2, 5])),
+            (&[(3, 3), (1, 1), (3, 3), (2, 4)], false, Ok(&[2, 5, 6, 9])),
+            (&[(LAST, LAST)], false, Ok(&[9])),
+            (&[(7, LAST)], false, Ok(&[9])),
+            (&[(LAST, 3)], false, Ok(&[6, 9])),
+            (&[(5, 5)], false, Err(())),
+            (&[(1, 5)], false, Err(())),
+            (&[(1, LAST)], true, Ok(&[2, 5, 6, 9])),
+            (&[(6, 3)], true, Ok(&[5, 6])),
+            (&[(50, LAST)], true, Ok(&[9])),
+            (&[(LAST, LAST)], true, Ok(&[9])),
+            (&[(1, 1), (3, 4), (100, 4_000_000_000)], true, Ok(&[])),
+            (&[(5, 6), (6, 9), (2, 5)], true, Ok(&[2, 5, 6, 9])),
+        ] {
+            let found = selected.resolve(&SequenceSet::Ranges(ranges.to_vec()), by_uid);
+            let expected = expected.map(|uids| uids.iter().map(|number| uid(*number)).collect());
+            assert_eq!(
+                found.map_err(|text| assert!(text.starts_with("BAD "))),
+                expected,
+                "{ranges:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_folder_has_no_last_message() {
+        let (memory, _) = selected().await;
+        memory.add("Empty", None);
+        let folder = memory.open("Empty").await.expect("there");
+        let (_, mut selected) = self::selected().await;
+        selected.view = View::new(folder.snapshot());
+        let resolve = |range, by_uid| selected.resolve(&SequenceSet::Ranges(vec![range]), by_uid);
+        for by_uid in [false, true] {
+            assert_eq!(resolve((1, LAST), by_uid), Ok(Vec::new()));
+        }
+        assert!(resolve((1, 1), false).is_err());
+        assert_eq!(resolve((1, 1), true), Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_and_is_not_known_any_more_is_passed_over() {
+        let (_memory, mut selected) = selected().await;
+        selected.saved = vec![uid(2), uid(3), uid(9)];
+        selected.folder.expunge(vec![uid(9)]).await.expect("gone");
+        selected.view.look(selected.folder.snapshot());
+        // Gone, but not told: it keeps its number.
+        assert_eq!(selected.resolve(&SequenceSet::Saved, true), Ok(vec![uid(2), uid(9)]));
+        assert!(selected.view.is_gone(uid(9)) && !selected.view.is_gone(uid(3)));
+        assert_eq!((selected.view.count(), selected.view.seq(uid(9))), (4, Some(4)));
+        selected.view.catch_up();
+        assert_eq!(selected.resolve(&SequenceSet::Saved, false), Ok(vec![uid(2)]));
+        assert_eq!((selected.view.count(), selected.view.uid(4)), (3, None));
+    }
+
+    #[tokio::test]
+    async fn a_client_hears_of_others_changes_but_not_of_its_own() {
+        let (_memory, mut selected) = selected().await;
+        let folder = Arc::clone(&selected.folder);
+        let change = |flag| FlagChange::Add(Flags::default().with(flag));
+        let view = &mut selected.view;
+        let told = |view: &mut View| {
+            view.look(folder.snapshot());
+            let uids: Vec<_> = view.flags_to_tell().iter().map(|entry| entry.uid).collect();
+            view.flags_are_told();
+            uids
+        };
+        assert!(told(view).is_empty());
+        let seen = change(Flag::Seen);
+        folder.change_flags(vec![uid(2), uid(5)], &seen, None).await.expect("done");
+        // It changed 2 itself, silently.
+        let believed = view.believed(uid(2)).expect("known").changed(&seen);
+        view.believe(uid(2), believed.clone());
+        assert_eq!(told(view), [uid(5)]);
+        // Somebody else adds to what it changed, before it hears of anything.
+        folder.change_flags(vec![uid(2)], &change(Flag::Flagged), None).await.expect("done");
+        view.believe(uid(2), believed);
+        assert_eq!(told(view), [uid(2)]);
+        // It believes what did not happen.
+        view.believe(uid(6), Flags::default().with(Flag::Deleted));
+        assert_eq!(told(view), [uid(6)]);
+        assert!(told(view).is_empty());
+    }
 }

@@ -1,4 +1,8 @@
 //! APPEND up to its message.
+//!
+//! Danger: a message is too large to be held with its command, and one that does not wait for `+`
+//! comes even after a BAD: read as commands, it would act. Rule: the announcement is the last thing
+//! read here, and [`announced_message`] tells its size also where the rest is malformed.
 
 use super::super::command::{Literal, announcement};
 use super::super::request::{Append, Verb};
@@ -38,7 +42,7 @@ pub(super) fn append(words: &mut Words<'_>) -> Read<Verb> {
     words.space()?;
     let mut flags = Vec::new();
     if words.peek() == Some(b'(') {
-        flags = words.list(flags::flag)?;
+        flags = flags::flag_list(words)?;
         words.space()?;
     }
     let mut date = None;

@@ -1,4 +1,7 @@
 //! Dates in commands.
+//!
+//! Danger: a date that is guessed finds other messages, or gives a message another day. Rule: one
+//! form with English month names, as the grammar has it; no day that the calendar does not have.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 

@@ -1,4 +1,8 @@
 //! FETCH, STORE, COPY and MOVE.
+//!
+//! Danger: one short command may ask for a message a thousand times, or for ten thousand fields of
+//! each. Rule: items, part numbers and field names have limits; a section is understood whole, for
+//! its text is written back in the answer.
 
 use super::super::request::{
     Fetch, FetchItem, FetchSection, SectionText, Store, StoreAction, Transfer, Verb,
@@ -11,6 +15,9 @@ const MAX_ITEMS: usize = 100;
 
 /// Part numbers in one section: deeper than any message is looked into.
 const MAX_PART_DEPTH: usize = 100;
+
+/// Names of header fields in one section; programs ask for up to fifty.
+const MAX_FIELDS: usize = 500;
 
 /// `fetch = "FETCH" SP sequence-set SP (macro / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 /// [SP "(" fetch-modifier *(SP fetch-modifier) ")"]` (RFC 9051, RFC 4466).
@@ -138,15 +145,19 @@ fn section_text(words: &mut Words<'_>, of_part: bool) -> Read<SectionText> {
 fn header_list(words: &mut Words<'_>) -> Read<Vec<String>> {
     words.space()?;
     let names = words.list(field_name)?;
-    if names.is_empty() { Err("a header field is expected") } else { Ok(names) }
+    match names.len() {
+        0 => Err("a header field is expected"),
+        1..=MAX_FIELDS => Ok(names),
+        _ => Err("too many header fields"),
+    }
 }
 
 /// The name of a header field is written back in the answer, so it must not break a line there.
 fn field_name(words: &mut Words<'_>) -> Read<String> {
     let name = words.text()?;
-    match name.contains(|c: char| c.is_control()) {
-        true => Err("a header field's name has no control characters"),
-        false => Ok(name),
+    match name.chars().all(|c| matches!(c, ' '..='~')) {
+        true => Ok(name),
+        false => Err("a header field's name is printable ASCII"),
     }
 }
 

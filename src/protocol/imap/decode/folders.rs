@@ -1,4 +1,7 @@
-//! Commands on folders.
+//! Commands on folders: SELECT to STATUS.
+//!
+//! Danger: an option that is passed over changes what is listed or opened. Rule: what is not known
+//! is refused by name of what is; options that change nothing here are accepted and said so.
 
 use super::super::request::{List, Qresync, Select, SequenceSet, StatusItem, Verb};
 use super::words::{Read, Words};

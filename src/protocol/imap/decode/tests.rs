@@ -9,11 +9,11 @@ use super::*;
 use crate::protocol::imap::request::SequenceSet;
 
 fn read(command: &str) -> Verb {
-    read_octets(command.as_bytes(), false).unwrap_or_else(|why| panic!("{command:?}: {why}"))
+    read_octets(command.as_bytes(), false).expect(command)
 }
 
 fn read_utf8(command: &str) -> Verb {
-    read_octets(command.as_bytes(), true).unwrap_or_else(|why| panic!("{command:?}: {why}"))
+    read_octets(command.as_bytes(), true).expect(command)
 }
 
 fn read_octets(command: &[u8], utf8: bool) -> Result<Verb, Malformed> {
@@ -26,13 +26,9 @@ fn read_octets(command: &[u8], utf8: bool) -> Result<Verb, Malformed> {
 /// Each command must be malformed, under its tag.
 fn refused(commands: &[&str]) {
     for command in commands {
-        match read_octets(command.as_bytes(), false) {
-            Ok(verb) => panic!("{command:?} was read as {verb:?}"),
-            Err(malformed) => {
-                assert_eq!(malformed.tag.as_deref(), Some("a1"), "{command:?}");
-                assert!(malformed.why.is_ascii() && !malformed.why.is_empty(), "{command:?}");
-            }
-        }
+        let malformed = read_octets(command.as_bytes(), false).expect_err(command);
+        assert_eq!(malformed.tag.as_deref(), Some("a1"), "{command:?}");
+        assert!(malformed.why.is_ascii() && !malformed.why.is_empty(), "{command:?}");
     }
 }
 
@@ -136,4 +132,37 @@ fn a_tag_is_needed() {
         assert_eq!(malformed.tag, None, "{command:?}");
     }
     assert_eq!(parse_request(b"A.7[ noop\n", false).map(|request| request.tag), Ok(text("A.7[")));
+}
+
+/// What programs are known to send.
+#[test]
+fn commands_of_programs_are_read() {
+    for command in [
+        // Thunderbird.
+        "list (subscribed) \"\" \"*\" return (special-use)",
+        "UID fetch 1:* (FLAGS) (CHANGEDSINCE 8)",
+        "UID fetch 7 (UID RFC822.SIZE BODY.PEEK[])",
+        "UID fetch 1,3:9 (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date \
+         Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To)])",
+        "uid store 5 +FLAGS (\\Seen)",
+        "STATUS \"INBOX\" (UIDNEXT MESSAGES UNSEEN RECENT)",
+        // Outlook.
+        "UID FETCH 1:* (UID FLAGS)",
+        "UID STORE 4 +FLAGS (\\Deleted \\Seen)",
+        // JavaMail.
+        "FETCH 1:20 (ENVELOPE INTERNALDATE RFC822.SIZE FLAGS BODYSTRUCTURE)",
+        "FETCH 3 (BODY[]<0.16384>)",
+        "SEARCH OR FROM x (SUBJECT y UNSEEN) 1:20",
+        "APPEND Sent (\\Seen) \"05-Nov-2024 10:00:00 +0100\" {1234}",
+        // mbsync.
+        "UID FETCH 1:2147483647 (UID FLAGS)",
+        "UID SEARCH HEADER X-TUID abcdefgh+/12",
+        // Python's imaplib and PHP's c-client.
+        "FETCH 1 (RFC822)",
+        "STORE 1 +FLAGS \\Deleted",
+        "STORE 1:2 +Flags (\\DELETED)",
+        "FETCH 1 (BODY.PEEK[HEADER.FIELDS.NOT (Newsgroups Path)] BODYSTRUCTURE)",
+    ] {
+        assert!(!matches!(read(command), Verb::Unknown(_)), "{command}");
+    }
 }

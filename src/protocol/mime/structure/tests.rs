@@ -203,6 +203,13 @@ fn depth(part: &Part) -> usize {
     }
 }
 
+fn children(text: &str) -> Vec<Part> {
+    match parse(text).inside {
+        Inside::Parts(parts) => parts,
+        _ => Vec::new(),
+    }
+}
+
 #[test]
 fn limits_hold() {
     let nested: String = (0..1000)
@@ -215,7 +222,7 @@ fn limits_hold() {
     assert_eq!(depth(&parse(&messages)), 60);
 
     let text = format!("{MIXED}{}--b\r\n\r\nrest\r\n--b--\r\n", "--b\r\n\r\nx\r\n".repeat(2500));
-    let Inside::Parts(parts) = parse(&text).inside else { panic!("a multipart") };
+    let parts = children(&text);
     assert_eq!(parts.len(), 1999);
     let last = parts.last().expect("many");
     assert!(slice(&text, &last.body_range).ends_with("rest\r\n--b--\r\n"));
@@ -227,7 +234,7 @@ fn limits_hold() {
     assert_eq!(slice(&text, &part.body_range), "body");
     let many =
         format!("{MIXED}{}", format!("--b\r\nA: {}\r\n\r\n\r\n", &long[..300_000]).repeat(9));
-    let Inside::Parts(parts) = parse(&many).inside else { panic!("a multipart") };
+    let parts = children(&many);
     assert!(parts.iter().map(|part| part.header.len()).sum::<usize>() <= (1 << 20) + 18);
     assert_eq!(parts.len(), 9);
 }

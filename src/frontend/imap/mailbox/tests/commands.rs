@@ -3,7 +3,7 @@
 use super::super::memory::{APPEND_LIMIT, connect, stage_with};
 use super::super::{Selected, State, legality::forbidden};
 use super::{ONE, Play, ask};
-use crate::mail::{Folder as _, Kind, Mailbox as _};
+use crate::mail::{Kind, Mailbox as _};
 use crate::protocol::imap::parse_request;
 
 #[tokio::test]

@@ -121,6 +121,10 @@ async fn qresync_tells_what_went_and_what_changed() {
     play.inbox.forget_vanished();
     let lines = play.ask("SELECT INBOX (QRESYNC (1000 1 1:3))", "OK ").await;
     assert_eq!(vanished(lines)[0], "* VANISHED (EARLIER) 1:2");
+    // They can't be asked for: likewise, and SELECT does not fail.
+    play.memory.fail_after(1, Kind::Unavailable);
+    let lines = play.ask(&format!("SELECT INBOX (QRESYNC (1000 {before} 1:2))"), "OK ").await;
+    assert_eq!(vanished(lines), ["* VANISHED (EARLIER) 1:2"]);
     let now = play.inbox.snapshot().highest_modseq.0;
     let lines = play.ask(&format!("SELECT INBOX (QRESYNC (1000 {now}))"), "OK ").await;
     assert!(vanished(lines).is_empty());

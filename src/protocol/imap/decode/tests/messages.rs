@@ -8,7 +8,7 @@ use crate::protocol::imap::request::{
 fn items(list: &str) -> Vec<FetchItem> {
     match read(&format!("FETCH 1 {list}")) {
         Verb::Fetch(fetch) => fetch.items,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 
@@ -110,6 +110,9 @@ fn sections_are_read() {
         "FETCH 1 BODY.PEEK",
         "FETCH 1 BODY<0.1>",
     ]);
+    assert!(read_octets("FETCH 1 BODY[HEADER.FIELDS (é)]".as_bytes(), false).is_err());
+    let wide = format!("FETCH 1 BODY[HEADER.FIELDS ({})]", "a ".repeat(501));
+    refused(&[wide.as_str()]);
     let deep = format!("FETCH 1 BODY[{}1]", "1.".repeat(200));
     refused(&[deep.as_str()]);
 }
@@ -202,6 +205,9 @@ fn flags_are_stored() {
         "STORE 1 (UNCHANGEDSINCE 1)FLAGS (a)",
         "STORE 0 FLAGS (a)",
     ]);
+    let (many, listed) = ("a ".repeat(201), format!("({})", "a ".repeat(201)));
+    refused(&[&format!("STORE 1 FLAGS {many}"), &format!("STORE 1 FLAGS {listed}")]);
+    refused(&[&format!("APPEND a {listed} {{3}}")]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::protocol::imap::request::{
 fn keys(program: &str) -> Vec<SearchKey> {
     match read(&format!("SEARCH {program}")) {
         Verb::Search(search) => search.keys,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 
@@ -143,6 +143,9 @@ fn what_is_no_search_is_refused() {
         "SEARCH FROM",
         "SEARCH FROM ",
         "SEARCH FROM \"a\"b",
+        "SEARCH FROM\"a\"",
+        "SEARCH NOT(ALL)",
+        "SEARCH OR(ALL) ALL",
         "SEARCH HEADER a",
         "SEARCH KEYWORD \\Seen",
         "SEARCH KEYWORD \"a\"",
