@@ -67,6 +67,7 @@ impl Session {
         let (command, message_follows) = self.read_command().await?;
         match parse_request(&command, self.enabled.utf8_names()) {
             Ok(request) => {
+                self.tag.clone_from(&request.tag);
                 // Boxed, so that a session that waits is small.
                 let tagged = Box::pin(self.answer(&request)).await?;
                 Ok((request.tag, tagged))

@@ -1,12 +1,49 @@
-//! EXPUNGE.
+//! EXPUNGE and UID EXPUNGE (RFC 9051 sections 6.4.3 and 6.4.9).
 //!
-//! Danger and rule: written by another hand; until then it refuses.
+//! Danger: a message that another client has just marked, and this one has never seen marked, is
+//! deleted for good. Rule: only messages that this client knows are expunged; what it hears of them
+//! comes with the other changes, before the tagged answer.
 
-use super::{Outcome, Session};
+use std::sync::Arc;
+
+use super::store::READ_ONLY;
+use super::{Outcome, Session, answer};
+use crate::mail::mailbox::{Flag, Uid};
 use crate::protocol::imap::request::SequenceSet;
 
 /// EXPUNGE, or UID EXPUNGE of a set.
 pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Outcome {
-    let _ = (session, set);
-    Ok("NO not yet".to_owned())
+    let Some(selected) = session.selected() else { return Ok(answer::NO_FOLDER.to_owned()) };
+    if selected.read_only {
+        return Ok(READ_ONLY.to_owned());
+    }
+    let now = selected.folder.snapshot();
+    selected.view.look(now);
+    let asked: Vec<Uid> = match set {
+        None => selected.view.told().messages.iter().map(|entry| entry.uid).collect(),
+        Some(set) => match selected.resolve(set, true) {
+            Ok(uids) => uids,
+            Err(refusal) => return Ok(refusal),
+        },
+    };
+    let is_deleted = |uid: &Uid| {
+        let entry = selected.view.entry(*uid);
+        entry.is_some_and(|entry| entry.flags.has(Flag::Deleted)) && !selected.view.is_gone(*uid)
+    };
+    let deleted: Vec<Uid> = asked.into_iter().filter(is_deleted).collect();
+    let folder = Arc::clone(&selected.folder);
+    if deleted.is_empty() {
+        return Ok("OK nothing to expunge".to_owned());
+    }
+    if let Err(error) = folder.expunge(deleted).await {
+        return Ok(answer::refuse(session, &error, "EXPUNGE"));
+    }
+    // RFC 7162 section 3.2.7.
+    Ok(match session.enabled.condstore || session.enabled.qresync {
+        true => {
+            let modseq = folder.snapshot().highest_modseq.0;
+            format!("OK [HIGHESTMODSEQ {modseq}] EXPUNGE completed")
+        }
+        false => "OK EXPUNGE completed".to_owned(),
+    })
 }

@@ -51,6 +51,8 @@ pub(super) struct Session {
     pub references: References,
     pub enabled: Enabled,
     pub state: State,
+    /// Of the command that is being answered.
+    pub tag: String,
 }
 
 /// What the client has enabled (RFC 5161), by ENABLE or by using it.
@@ -91,6 +93,8 @@ pub(super) struct Selected {
     pub saved: Vec<Uid>,
     /// Messages that are `\Recent` in this session: ranges, ascending. See [`Selected::is_recent`].
     pub recent: Vec<RangeInclusive<Uid>>,
+    /// The message that FETCH read last.
+    pub last_read: Option<fetch::LastRead>,
 }
 
 /// The tagged answer: `OK`, `NO` or `BAD` with its text, without tag and line end.
@@ -114,6 +118,7 @@ impl Session {
             references,
             enabled: Enabled::default(),
             state: State::Authenticated,
+            tag: String::new(),
         }
     }
 

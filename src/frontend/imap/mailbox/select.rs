@@ -63,6 +63,7 @@ fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
         read_only: select.read_only,
         saved: Vec::new(),
         recent: Vec::new(),
+        last_read: None,
     };
     if let Some(from) = claimed {
         selected.add_recent(from);

@@ -17,6 +17,7 @@ async fn every_command_in_every_state() {
         read_only: false,
         saved: Vec::new(),
         recent: Vec::new(),
+        last_read: None,
     });
     let no_folder = Some("BAD no folder is selected");
     let always = "CAPABILITY|NOOP|LOGOUT|ID NIL|ENABLE CONDSTORE|SELECT INBOX|EXAMINE INBOX|\

@@ -1,5 +1,7 @@
 //! Transcripts over real sockets, with a mailbox in memory behind.
 
+mod appending;
+mod changing;
 mod commands;
 mod listing;
 mod selecting;
