@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
+use crate::store::Store;
 use crate::tls::ClientTls;
 use crate::upstream::graph::{GraphMailbox, GraphSubmission, Turns};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
@@ -22,11 +23,16 @@ pub(super) struct Builder {
     tls: ClientTls,
     http: HttpClient,
     turns: Turns,
+    store: Option<Store>,
 }
 
 /// All roles that are on.
-pub(super) fn build(config: &Config, tls: &ClientTls) -> Result<Roles, Error> {
-    let builder = Builder::new(config, tls)?;
+pub(super) fn build(
+    config: &Config,
+    tls: &ClientTls,
+    store: Option<Store>,
+) -> Result<Roles, Error> {
+    let builder = Builder { store, ..Builder::new(config, tls)? };
     let mut roles = Roles::default();
     for role in &config.sending {
         roles.add_sending(&role.name, builder.sending(role)?);
@@ -41,7 +47,7 @@ impl Builder {
     /// The HTTP client and the trusted roots that all roles share.
     pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
         let http = HttpClient::new(tls, &config.upstream)?;
-        Ok(Self { tls: tls.clone(), http, turns: Turns::default() })
+        Ok(Self { tls: tls.clone(), http, turns: Turns::default(), store: None })
     }
 
     fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
