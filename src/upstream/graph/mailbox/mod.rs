@@ -11,6 +11,7 @@ mod content;
 mod engine;
 mod expunge;
 mod folder;
+mod header;
 mod keyword;
 mod message;
 mod transfer;
