@@ -1,11 +1,39 @@
-//! Requests for reading a mailbox: by urgency, in pages, as streams, as batches.
+//! Requests for reading a mailbox: by urgency, in pages, as streams.
+//!
+//! Danger: an error page served as a message, a listing that ends where a page failed, a token sent
+//! wherever a link leads, a service that throttles asked ever again. Rule: whatever is not the
+//! expected success is an [`Error`]; links are followed verbatim and only to the service itself; a
+//! refusal for being busy silences the whole mailbox for as long as it says; only what may be made
+//! twice is made twice.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::client::{Answer, Mailbox, NoAnswer, Payload};
+pub(super) use super::batch::Part;
+use super::client::{Answer, Mailbox, NoAnswer, Outgoing, Payload, asks_to_wait, read, read_rest};
+use super::failure;
+use super::turns::Turn;
 use crate::mail::{Error, Kind};
+
+/// Octets of an answer in JSON: a page of a thousand messages with all that the index needs has 6 MB
+/// or less.
+const MAX_PAGE: usize = 64 << 20;
+/// Octets of a refusal.
+const MAX_REFUSAL: usize = 64 << 10;
+/// A message that comes no further for this long is given up.
+const STALLED: Duration = Duration::from_secs(60);
+/// The first wait after a failure that names none; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// How long a mailbox is left alone after a 429 that does not say.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Attempts at one request that may be made again.
+const ATTEMPTS: u32 = 5;
+/// The smallest page that is asked for when the service can't make larger ones in time.
+const SMALLEST_PAGE: u32 = 25;
 
 /// Who is waiting for an answer; the first of these go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,71 +96,350 @@ impl From<NoPage> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageSize(pub u32);
 
-/// One request among several in a batch.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub method: Method,
-    /// Below the mailbox, such as `/messages/AAMk…`, or a link of this service as it came.
-    pub path: String,
-    pub body: Option<Value>,
-    /// True when it may be made again although its outcome is not known.
-    pub repeatable: bool,
-}
-
-impl Part {
-    /// A request that may be repeated.
-    pub fn repeatable(method: Method, path: String, body: Option<Value>) -> Self {
-        Self { method, path, body, repeatable: true }
+impl PageSize {
+    /// False when it can't be made smaller.
+    fn halve(&mut self) -> bool {
+        let smaller = (self.0 / 2).max(SMALLEST_PAGE);
+        let halved = smaller < self.0;
+        self.0 = smaller;
+        halved
     }
 }
 
-/// A message on its way from the service.
-pub(super) struct Download;
+/// How long a request may go on being made again.
+#[derive(Debug)]
+pub(super) struct Persistence {
+    deadline: Instant,
+    attempts: u32,
+    wait: Duration,
+}
+
+impl Persistence {
+    pub fn new(patience: Duration) -> Self {
+        Self { deadline: Instant::now() + patience, attempts: 1, wait: FIRST_WAIT }
+    }
+
+    /// Waits before another attempt; false when it is not worth it.
+    pub async fn wait(&mut self, asked: Option<Duration>) -> bool {
+        let wait = asked.unwrap_or(self.wait);
+        self.attempts += 1;
+        if self.attempts > ATTEMPTS || Instant::now() + wait > self.deadline {
+            return false;
+        }
+        self.wait *= 2;
+        sleep(wait).await;
+        true
+    }
+}
+
+/// A message on its way from the service. Holds a turn.
+pub(super) struct Download {
+    response: reqwest::Response,
+    role: String,
+    _turn: Turn,
+}
 
 impl Download {
     /// The next octets; `None` at the end. An error means that the message is not complete.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        std::future::ready(Ok(None)).await
+        let broken = |why: String| {
+            let text = format!("{}: a message broke off while it was read: {why}", self.role);
+            Error::new(Kind::Unavailable, text)
+        };
+        match timeout(STALLED, self.response.chunk()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(broken(error.without_url().to_string())),
+            Err(_) => Err(broken(format!("nothing came for {STALLED:?}"))),
+        }
     }
 }
 
-#[allow(clippy::unused_async, unused_variables)]
 impl Mailbox {
     /// Makes a request once; the answer may be a refusal.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, NoAnswer> {
-        Err(NoAnswer::NotSent(Error::new(Kind::Unsupported, "not yet")))
+        let url = self.url_of(ask.target).map_err(NoAnswer::NotSent)?;
+        self.ask_at(&url, ask, None).await
     }
 
     /// Makes a request that may be made again, as often as the service's state and the client's
-    /// patience make sense. The answer has any status but 429 and 5xx.
+    /// patience make sense. What nobody waits for is not repeated.
     pub async fn ask_patiently(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
-        Err(Error::new(Kind::Unsupported, "not yet"))
+        let url = self.url_of(ask.target)?;
+        let mut persistence = Persistence::new(self.client.timing.read_patience);
+        loop {
+            let answer = self.ask_at(&url, ask, None).await;
+            let asked = match &answer {
+                Ok(answer) if !may_pass(answer.status) => return Ok(answer.clone()),
+                Ok(answer) => failure::retry_after(&answer.headers),
+                Err(_) => None,
+            };
+            let hopeless = answer.as_ref().is_err_and(|no_answer| !no_answer.may_pass());
+            if hopeless || ask.urgency == Urgency::Ahead || !persistence.wait(asked).await {
+                return answer.map_err(NoAnswer::into_error);
+            }
+        }
     }
 
     /// A GET below the mailbox whose answer is JSON; a refusal is an error that says it was `doing`.
     pub async fn read(&self, path: &str, doing: &str) -> Result<Value, Error> {
-        Err(Error::new(Kind::Unsupported, "not yet"))
+        let target = Target::Path(path);
+        let payload = &Payload::None;
+        let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
+        let answer = self.ask_patiently(&ask).await?;
+        match answer.status {
+            StatusCode::OK => self.parse(&answer, doing),
+            _ => Err(self.refusal(doing, &answer)),
+        }
     }
 
-    /// A page of a listing or of changes. `size` shrinks when the service can't make it in time.
+    /// A page of a listing or of changes. `size` shrinks when the service can't make it in time
+    /// (Graph page `api/user-list-messages` warns of 504 for large ones).
     pub async fn page(
         &self,
         target: Target<'_>,
         size: &mut PageSize,
         doing: &str,
     ) -> Result<Page, NoPage> {
-        Err(NoPage::Expired)
+        let url = self.url_of(target).map_err(NoPage::Failed)?;
+        let mut persistence = Persistence::new(self.client.timing.read_patience);
+        let payload = &Payload::None;
+        let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
+        loop {
+            let answer = match self.ask_at(&url, &ask, Some(*size)).await {
+                Ok(answer) if answer.status == StatusCode::OK => {
+                    let json = self.parse(&answer, doing).map_err(NoPage::Failed)?;
+                    return Ok(page_of(json));
+                }
+                Ok(answer) if is_expired(&answer) => return Err(NoPage::Expired),
+                Ok(answer) if !may_pass(answer.status) => {
+                    return Err(NoPage::Failed(self.refusal(doing, &answer)));
+                }
+                Ok(answer) => Ok(answer),
+                Err(no_answer) if !no_answer.may_pass() => {
+                    return Err(NoPage::Failed(no_answer.into_error()));
+                }
+                Err(no_answer) => Err(no_answer.into_error()),
+            };
+            let too_slow = answer.as_ref().map_or(true, |one| one.status.as_u16() == 504);
+            if too_slow && size.halve() {
+                tracing::debug!(role = self.client.role, "{doing}: smaller pages: {}", size.0);
+                continue;
+            }
+            let asked = answer.as_ref().ok().and_then(|one| failure::retry_after(&one.headers));
+            if !persistence.wait(asked).await {
+                let error = answer.map(|answer| self.refusal(doing, &answer));
+                return Err(NoPage::Failed(error.unwrap_or_else(|error| error)));
+            }
+        }
     }
 
     /// A message's MIME as a stream (Graph page `concepts/outlook-get-mime-message`).
     pub async fn download(&self, graph_id: &str, urgency: Urgency) -> Result<Download, Error> {
-        Ok(Download)
+        let path = format!("/messages/{}/$value", super::client::percent_encode(graph_id));
+        let url = self.url_of(Target::Path(&path))?;
+        let mut persistence = Persistence::new(self.client.timing.read_patience);
+        loop {
+            let (error, asked) = match self.download_once(&url, urgency).await {
+                Ok(Ok(download)) => return Ok(download),
+                Ok(Err(answer)) => {
+                    let error = self.refusal("reading a message", &answer);
+                    if !may_pass(answer.status) {
+                        return Err(error);
+                    }
+                    (error, failure::retry_after(&answer.headers))
+                }
+                Err(no_answer) if !no_answer.may_pass() => return Err(no_answer.into_error()),
+                Err(no_answer) => (no_answer.into_error(), None),
+            };
+            if urgency == Urgency::Ahead || !persistence.wait(asked).await {
+                return Err(error);
+            }
+        }
     }
 
-    /// Several requests, 20 at a time in one HTTP request (Graph page `concepts/json-batching`);
-    /// answers in the order of the parts. A part that is throttled is made again. An error: nothing
-    /// is known of any part that is not repeatable.
-    pub async fn batch(&self, parts: &[Part], urgency: Urgency) -> Result<Vec<Answer>, Error> {
-        Err(Error::new(Kind::Unsupported, "not yet"))
+    async fn download_once(
+        &self,
+        url: &str,
+        urgency: Urgency,
+    ) -> Result<Result<Download, Answer>, NoAnswer> {
+        let turn = self.turn(urgency, 1).await.map_err(NoAnswer::NotSent)?;
+        let mut token = self.token();
+        let mut replaced = false;
+        loop {
+            let request = self.request(&token, Method::GET, url, &Payload::None);
+            let Outgoing { request, size, done } = request.map_err(NoAnswer::NotSent)?;
+            let response = self.within(size, &done, request.send()).await?;
+            if response.status() == StatusCode::OK {
+                let role = self.client.role.clone();
+                return Ok(Ok(Download { response, role, _turn: turn }));
+            }
+            let answer = read_rest(response, MAX_REFUSAL).await;
+            self.heed(&answer);
+            if answer.status != StatusCode::UNAUTHORIZED || replaced {
+                return Ok(Err(answer));
+            }
+            token = self.replace(&token).await.map_err(NoAnswer::NotSent)?;
+            replaced = true;
+        }
+    }
+
+    /// Makes one request with the token, and once more with a new one.
+    pub(super) async fn ask_at(
+        &self,
+        url: &str,
+        ask: &Ask<'_>,
+        page: Option<PageSize>,
+    ) -> Result<Answer, NoAnswer> {
+        self.ask_weighing(url, ask, page, 1).await
+    }
+
+    /// The same for a request that takes several turns.
+    pub(super) async fn ask_weighing(
+        &self,
+        url: &str,
+        ask: &Ask<'_>,
+        page: Option<PageSize>,
+        weight: usize,
+    ) -> Result<Answer, NoAnswer> {
+        let _turn = self.turn(ask.urgency, weight).await.map_err(NoAnswer::NotSent)?;
+        let token = self.token();
+        let answer = self.exchange_page(&token, url, ask, page).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let token = self.replace(&token).await.map_err(NoAnswer::NotSent)?;
+        self.exchange_page(&token, url, ask, page).await
+    }
+
+    async fn exchange_page(
+        &self,
+        token: &crate::oauth::AccessToken,
+        url: &str,
+        ask: &Ask<'_>,
+        page: Option<PageSize>,
+    ) -> Result<Answer, NoAnswer> {
+        let request = self.request(token, ask.method.clone(), url, ask.payload);
+        let Outgoing { mut request, size, done } = request.map_err(NoAnswer::NotSent)?;
+        if let Some(PageSize(items)) = page {
+            // A second Prefer line (facts: several may be sent).
+            request = request.header("Prefer", format!("odata.maxpagesize={items}"));
+        }
+        let answer = self.within(size, &done, read(request, MAX_PAGE)).await?;
+        self.heed(&answer);
+        Ok(answer)
+    }
+
+    /// After 429 the mailbox is left alone: requests made meanwhile would count as well (Graph page
+    /// `concepts/throttling`).
+    fn heed(&self, answer: &Answer) {
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            self.turns.silence(failure::retry_after(&answer.headers).unwrap_or(SILENCE));
+        }
+    }
+
+    fn url_of(&self, target: Target<'_>) -> Result<String, Error> {
+        let (root, service) = (&self.client.root, self.client.root.trim_end_matches("v1.0"));
+        match target {
+            Target::Path(path) => Ok(format!("{root}{}{path}", self.path)),
+            Target::Beta(path) => Ok(format!("{service}beta{}{path}", self.path)),
+            Target::Link(link) if link.starts_with(service) => Ok(link.to_owned()),
+            Target::Link(_) => {
+                let text = format!(
+                    "{}: the service sent a link that leads away from {service}; it is not followed",
+                    self.client.role
+                );
+                Err(Error::new(Kind::Unavailable, text))
+            }
+        }
+    }
+
+    fn parse(&self, answer: &Answer, doing: &str) -> Result<Value, Error> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            let text =
+                format!("{}: {doing}: the answer is not what it should be", self.client.role);
+            Error::new(Kind::Unavailable, text).with_source(error)
+        })
+    }
+}
+
+/// True when the same request may be answered otherwise a little later.
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    asks_to_wait(status)
+        || status.is_server_error() && status.as_u16() != 501 && status.as_u16() != 507
+}
+
+fn is_expired(answer: &Answer) -> bool {
+    let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_ascii_lowercase();
+    answer.status == StatusCode::GONE
+        || (answer.status.is_client_error()
+            && ["syncstatenotfound", "syncstateinvalid", "resyncrequired"].contains(&code.as_str()))
+}
+
+fn page_of(mut json: Value) -> Page {
+    let text = |json: &Value, name: &str| json[name].as_str().map(str::to_owned);
+    let (next, delta) = (text(&json, "@odata.nextLink"), text(&json, "@odata.deltaLink"));
+    let items = match json.get_mut("value").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    Page { items, next, delta }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_read_whatever_they_lack() {
+        let page = page_of(json!({"value": [{"id": "a"}], "@odata.nextLink": "https://x/n"}));
+        assert_eq!((page.items.len(), page.next.as_deref()), (1, Some("https://x/n")));
+        assert_eq!(page_of(json!({"@odata.deltaLink": "d"})).delta.as_deref(), Some("d"));
+        assert_eq!(page_of(json!({"value": {}, "@odata.nextLink": 3})), Page::default());
+        assert_eq!(page_of(json!([])), Page::default());
+    }
+
+    #[test]
+    fn pages_shrink_to_an_end() {
+        let mut size = PageSize(1000);
+        let mut sizes = Vec::new();
+        while size.halve() {
+            sizes.push(size.0);
+        }
+        assert_eq!(sizes, [500, 250, 125, 62, 31, 25]);
+    }
+
+    #[test]
+    fn an_expired_link_is_known_by_status_or_code() {
+        let answer = |status: u16, body: &str| Answer {
+            status: StatusCode::from_u16(status).expect("a status"),
+            headers: reqwest::header::HeaderMap::new(),
+            body: Bytes::from(body.to_owned()),
+        };
+        let code = |code: &str| json!({"error": {"code": code}}).to_string();
+        for (status, body, expired) in [
+            (410, String::new(), true),
+            (400, code("SyncStateNotFound"), true),
+            (404, code("syncStateNotFound"), true),
+            (409, code("resyncRequired"), true),
+            (404, code("ErrorItemNotFound"), false),
+            (503, code("SyncStateNotFound"), false),
+        ] {
+            assert_eq!(is_expired(&answer(status, &body)), expired, "{status} {body}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn persistence_ends_by_number_and_by_time() {
+        let mut persistence = Persistence::new(Duration::from_secs(45));
+        let mut attempts = 1;
+        while persistence.wait(None).await {
+            attempts += 1;
+        }
+        assert_eq!(attempts, ATTEMPTS);
+        let mut persistence = Persistence::new(Duration::from_secs(45));
+        assert!(persistence.wait(Some(Duration::from_secs(30))).await);
+        assert!(!persistence.wait(Some(Duration::from_secs(30))).await);
     }
 }

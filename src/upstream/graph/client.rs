@@ -5,6 +5,7 @@
 //! time limit that grows with its size and a bounded answer; a failure says whether the service can
 //! have had the whole request.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,12 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::ask::Urgency;
 use super::body::Mime;
 use super::failure;
-use super::turns::{CONCURRENT, Turns};
+use super::turns::{CONCURRENT, NoTurn, Turn, Turns, Turnstile};
 use crate::config::role::{Microsoft365, MicrosoftApp};
 use crate::mail::{Error, Kind};
 use crate::oauth::{AccessToken, HttpClient, TokenSource};
@@ -40,6 +41,9 @@ pub(super) struct Timing {
     pub patience: Duration,
     /// Waiting when the service asks us to come back and does not say when.
     pub retry_after: Duration,
+    /// Waiting for the service within one request of a client that reads, all together. Clients give
+    /// up after a minute or more.
+    pub read_patience: Duration,
     /// Before each look for a message whose outcome is unknown: it travels through Drafts and the
     /// Outbox first.
     pub looks: [Duration; 3],
@@ -52,6 +56,7 @@ impl Default for Timing {
             turn: Duration::from_secs(60),
             patience: Duration::from_secs(10),
             retry_after: Duration::from_secs(2),
+            read_patience: Duration::from_secs(45),
             looks: [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)],
         }
     }
@@ -62,7 +67,8 @@ pub(super) struct Client {
     pub role: String,
     pub timing: Timing,
     http: HttpClient,
-    root: String,
+    /// Of the service, with the version.
+    pub root: String,
     delegated: bool,
     tokens: Arc<dyn TokenSource>,
     client_id: String,
@@ -98,6 +104,7 @@ impl Client {
         };
         Ok(Mailbox {
             root: format!("{}/{path}", self.root),
+            path: format!("/{path}"),
             user: token.user.clone(),
             turns: self.turns.of(&self.client_id, &token.user),
             token: Mutex::new(token),
@@ -122,8 +129,10 @@ pub(super) struct Mailbox {
     pub user: String,
     login: Option<String>,
     root: String,
+    /// Of the mailbox, below the version: `/users/…` or `/me`.
+    pub path: String,
     token: Mutex<Arc<AccessToken>>,
-    turns: Arc<Semaphore>,
+    pub turns: Arc<Turnstile>,
 }
 
 /// What a request carries.
@@ -151,6 +160,15 @@ impl Answer {
     }
 }
 
+/// A request that is ready to go.
+pub(super) struct Outgoing {
+    pub request: reqwest::RequestBuilder,
+    /// Octets of its body.
+    pub size: u64,
+    /// True once all of the body has been taken.
+    pub done: Arc<AtomicBool>,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
@@ -167,6 +185,12 @@ impl NoAnswer {
             Self::NotSent(error) | Self::Lost(error) => error,
         }
     }
+
+    /// True when another attempt may fare better: not without a token, nor out of turn.
+    pub fn may_pass(&self) -> bool {
+        let (Self::NotSent(error) | Self::Lost(error)) = self;
+        error.kind == Kind::Unavailable
+    }
 }
 
 impl Mailbox {
@@ -178,16 +202,26 @@ impl Mailbox {
         path: &str,
         payload: &Payload,
     ) -> Result<Answer, NoAnswer> {
-        let token = Arc::clone(&self.token.lock().unwrap_or_else(PoisonError::into_inner));
+        let token = self.token();
         let answer = self.call_with(&token, method.clone(), path, payload).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let token = self.client.tokens.replace(self.login.as_deref(), &token).await;
-        let token =
-            token.map_err(|error| NoAnswer::NotSent(token_failure(&self.client.role, error)))?;
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&token);
+        let token = self.replace(&token).await.map_err(NoAnswer::NotSent)?;
         self.call_with(&token, method, path, payload).await
+    }
+
+    /// The token in use.
+    pub fn token(&self) -> Arc<AccessToken> {
+        Arc::clone(&self.token.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another token in the place of one that the service has refused.
+    pub async fn replace(&self, refused: &AccessToken) -> Result<Arc<AccessToken>, Error> {
+        let token = self.client.tokens.replace(self.login.as_deref(), refused).await;
+        let token = token.map_err(|error| token_failure(&self.client.role, error))?;
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&token);
+        Ok(token)
     }
 
     /// Makes a request that may be made again without harm as long as the service asks to wait.
@@ -214,11 +248,24 @@ impl Mailbox {
         path: &str,
         payload: &Payload,
     ) -> Result<Answer, NoAnswer> {
+        let request = self.request(token, method, &format!("{}{path}", self.root), payload);
+        let Outgoing { request, size, done } = request.map_err(NoAnswer::NotSent)?;
+        self.exchange(request, size, &done).await
+    }
+
+    /// A request with everything that Graph wants to see.
+    pub fn request(
+        &self,
+        token: &AccessToken,
+        method: Method,
+        url: &str,
+        payload: &Payload,
+    ) -> Result<Outgoing, Error> {
         let done = Arc::new(AtomicBool::new(matches!(payload, Payload::None)));
         let mut request = self
             .client
             .http
-            .request(method, &format!("{}{path}", self.root))
+            .request(method, url)
             .header(AUTHORIZATION, bearer(token).ok_or_else(|| self.unusable_token())?)
             .header("Prefer", "IdType=\"ImmutableId\"")
             .header("client-request-id", uuid::Uuid::new_v4().to_string())
@@ -240,7 +287,7 @@ impl Mailbox {
                     .body(mime.clone().into_body(Arc::clone(&done)));
             }
         }
-        self.exchange(request, size, &done).await
+        Ok(Outgoing { request, size, done })
     }
 
     /// Makes a request to an upload session's own address, which is its own authorisation
@@ -269,17 +316,24 @@ impl Mailbox {
         size: u64,
         done: &AtomicBool,
     ) -> Result<Answer, NoAnswer> {
-        let _turn = self.turn().await.map_err(NoAnswer::NotSent)?;
+        let _turn = self.turn(Urgency::Waiting, 1).await.map_err(NoAnswer::NotSent)?;
+        self.within(size, done, read(request, MAX_ANSWER)).await
+    }
+
+    /// Waits for what the service says, as long as `size` octets and an answer may take.
+    pub async fn within<T>(
+        &self,
+        size: u64,
+        done: &AtomicBool,
+        answer: impl Future<Output = Result<T, reqwest::Error>>,
+    ) -> Result<T, NoAnswer> {
         let limit = self.client.timing.request + Duration::from_secs(size / SLOWEST);
-        let host = self.root.split('/').nth(2).unwrap_or_default();
-        match timeout(limit, read(request)).await {
+        let host = self.host();
+        match timeout(limit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let handed_over = done.load(Ordering::Acquire) && !error.is_connect();
-                let text = format!("{}: the connection to {host} failed", self.client.role);
-                // The address may be a secret: an upload session's is.
-                let error = Error::new(Kind::Unavailable, text).with_source(error.without_url());
-                Err(no_answer(handed_over, error))
+                Err(no_answer(handed_over, self.broken(error)))
             }
             Err(_) => {
                 let text = format!("{}: {host} did not answer in {limit:?}", self.client.role);
@@ -289,21 +343,42 @@ impl Mailbox {
         }
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = timeout(self.client.timing.turn, Arc::clone(&self.turns).acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or_else(|| {
-            let text = format!(
-                "{}: {} has {CONCURRENT} requests under way, which is all that Microsoft 365 \
-                 allows at a time",
-                self.client.role, self.user
-            );
-            Error::new(Kind::Throttled { retry_after: None }, text)
+    /// The failure of a connection.
+    pub fn broken(&self, error: reqwest::Error) -> Error {
+        let text = format!("{}: the connection to {} failed", self.client.role, self.host());
+        // The address may be a secret: an upload session's is.
+        Error::new(Kind::Unavailable, text).with_source(error.without_url())
+    }
+
+    fn host(&self) -> &str {
+        self.root.split('/').nth(2).unwrap_or_default()
+    }
+
+    /// Waits for turns among the mailbox's requests.
+    pub async fn turn(&self, urgency: Urgency, weight: usize) -> Result<Turn, Error> {
+        let turn = self.turns.enter(urgency, weight, self.client.timing.turn).await;
+        turn.map_err(|no_turn| {
+            let (role, user) = (&self.client.role, &self.user);
+            let (text, retry_after) = match no_turn {
+                NoTurn::Busy => (
+                    format!(
+                        "{role}: {user} has {CONCURRENT} requests under way, which is all that \
+                         Microsoft 365 allows at a time"
+                    ),
+                    None,
+                ),
+                NoTurn::Silent(wait) => (
+                    format!("{role}: Microsoft 365 throttles {user} for another {wait:.0?}"),
+                    Some(wait),
+                ),
+            };
+            Error::new(Kind::Throttled { retry_after }, text)
         })
     }
 
-    fn unusable_token(&self) -> NoAnswer {
+    fn unusable_token(&self) -> Error {
         let text = format!("{}: the access token is no header value", self.client.role);
-        NoAnswer::NotSent(Error::new(Kind::SignInNeeded, text))
+        Error::new(Kind::SignInNeeded, text)
     }
 
     /// True when an upload session may be trusted with a message: no worse guarded than Graph.
@@ -328,19 +403,27 @@ fn bearer(token: &AccessToken) -> Option<HeaderValue> {
     Some(value)
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let mut response = request.send().await?;
+/// Makes a request and reads its answer, up to `limit` octets.
+pub(super) async fn read(
+    request: reqwest::RequestBuilder,
+    limit: usize,
+) -> Result<Answer, reqwest::Error> {
+    Ok(read_rest(request.send().await?, limit).await)
+}
+
+/// Reads the rest of an answer, up to `limit` octets.
+pub(super) async fn read_rest(mut response: reqwest::Response, limit: usize) -> Answer {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     // The status is the answer: a body that breaks off explains less, but changes nothing.
     while let Ok(Some(piece)) = response.chunk().await {
         body.extend_from_slice(&piece);
-        if body.len() > MAX_ANSWER {
-            body.truncate(MAX_ANSWER);
+        if body.len() > limit {
+            body.truncate(limit);
             break;
         }
     }
-    Ok(Answer { status, headers, body: body.into() })
+    Answer { status, headers, body: body.into() }
 }
 
 /// Escapes all but the unreserved characters (RFC 3986 section 2.3).

@@ -344,6 +344,7 @@ impl TokenSource for Tokens {
 
 /// Short waits: the tests' looks and retries are real.
 pub const TIMING: Timing = Timing {
+    read_patience: Duration::from_secs(5),
     request: Duration::from_millis(1500),
     turn: Duration::from_secs(20),
     patience: Duration::from_millis(1500),

@@ -10,6 +10,7 @@
 
 mod ask;
 mod attachment;
+mod batch;
 mod body;
 mod client;
 mod delivery;
