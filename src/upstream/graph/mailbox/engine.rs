@@ -22,6 +22,8 @@ pub(in crate::upstream::graph) struct Engine {
     pub graph: client::Mailbox,
     pub store: MailboxStore,
     pub settings: Settings,
+    pub downloads: super::content::Downloads,
+    pub appending: super::append::Appending,
 }
 
 #[allow(clippy::unused_async, unused_variables)]

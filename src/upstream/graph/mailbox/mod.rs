@@ -12,8 +12,10 @@ mod engine;
 mod expunge;
 mod folder;
 mod header;
+mod item;
 mod keyword;
 mod message;
+mod newline;
 mod transfer;
 
 pub(super) use engine::{Engine, Settings};
