@@ -22,6 +22,9 @@ pub(super) async fn append(
 /// Finishes or clears what a crash left half stored. Called once for each mailbox, before its first
 /// folder is opened.
 #[allow(clippy::unused_async, unused_variables)]
+/// x
+#[derive(Debug, Default)]
+pub(in crate::upstream::graph) struct Appending;
 pub(super) async fn recover(engine: &Engine) -> Result<(), Error> {
     Ok(())
 }

@@ -158,7 +158,10 @@ async fn put_elsewhere(
         steps.push(Step::Rename(display.to_owned(), node.record.facts.display_name.clone()));
     }
     if moves {
-        steps.push(Step::Move(id_of(engine, above).await?, id_of(engine, old_above.as_ref()).await?));
+        steps.push(Step::Move(
+            id_of(engine, above).await?,
+            id_of(engine, old_above.as_ref()).await?,
+        ));
     }
     // In the old place the new name may be taken; in the new place the old name.
     if list.tree.has_child(old_above.as_ref(), display) && moves {
@@ -224,7 +227,9 @@ async fn id_of(engine: &Engine, above: Option<&Node>) -> Result<String, Error> {
     match above {
         Some(above) => Ok(above.record.facts.graph_id.clone()),
         // The well-known name serves in an id's place.
-        None => Ok(engine.well_known(super::tree::ROOT).await.unwrap_or(super::tree::ROOT.to_owned())),
+        None => {
+            Ok(engine.well_known(super::tree::ROOT).await.unwrap_or(super::tree::ROOT.to_owned()))
+        }
     }
 }
 

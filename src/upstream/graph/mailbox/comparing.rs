@@ -8,9 +8,9 @@
 use std::collections::HashSet;
 
 use super::delta::{self, PAGE, Pages, Round};
-use super::engine::store_failure;
 use super::folder::Writing;
 use super::inquiry::inquire;
+use super::item::not_stored;
 use super::merge::{self, ById};
 use super::{OpenFolder, message};
 use crate::mail::Error;
@@ -26,15 +26,11 @@ const MAX_MISSING: usize = 400;
 /// Lists the folder, stores what is different, and follows it from then on.
 pub(super) async fn compare(folder: &OpenFolder) -> Result<(), Error> {
     let mut writing = folder.writing().await;
-    let known = folder.engine.store.known(folder.key).await.map_err(store_failure)?;
+    let known = folder.engine.store.known(folder.key).await.map_err(not_stored)?;
     let known: ById = known.into_iter().map(|one| (one.graph_id.clone(), one)).collect();
     let round = first_round(folder).await?;
-    let mut survey = Survey {
-        folder,
-        known: &known,
-        seen: HashSet::new(),
-        changes: Changes::default(),
-    };
+    let mut survey =
+        Survey { folder, known: &known, seen: HashSet::new(), changes: Changes::default() };
     survey.list(&mut writing).await?;
     survey.look_for_the_rest(&round, &mut writing).await?;
     let mut changes = survey.changes;
@@ -75,7 +71,9 @@ impl Survey<'_> {
             pages.one_more()?;
             for json in &page.items {
                 let is_here = message::parent(json).is_none_or(|id| id == self.folder.graph_id);
-                let Some(message) = message::new_message(json).filter(|_| is_here) else { continue };
+                let Some(message) = message::new_message(json).filter(|_| is_here) else {
+                    continue;
+                };
                 if self.seen.insert(message.graph_id.clone()) {
                     let known = self.known.get(&message.graph_id);
                     merge::place(known, message, &mut self.changes);

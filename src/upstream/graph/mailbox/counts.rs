@@ -11,9 +11,10 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use super::delta;
-use super::engine::{fresh, store_failure};
+use super::engine::fresh;
 use super::following::{self, Strays};
 use super::gate::{Entered, Turn};
+use super::item::not_stored;
 use super::{Engine, OpenFolder, list};
 use crate::mail::Error;
 use crate::mail::mailbox::{Flag, Size, Snapshot, Status};
@@ -135,14 +136,14 @@ async fn try_statuses(
     let asked = names.iter().filter_map(|name| before.find(name));
     let asked: HashSet<FolderKey> = asked.map(|node| node.record.key).collect();
     let mut followed = Vec::new();
-    for record in engine.store.folders().await.map_err(store_failure)? {
+    for record in engine.store.folders().await.map_err(not_stored)? {
         if record.is_indexed && asked.contains(&record.key) {
             followed.push(engine.open_record(record).await?);
         }
     }
     let outcomes = look_together(engine, need, &followed).await?;
     let tree = engine.tree().await?;
-    let records = engine.store.folders().await.map_err(store_failure)?;
+    let records = engine.store.folders().await.map_err(not_stored)?;
     let mut outcomes: Vec<Option<Result<(), Error>>> = outcomes.into_iter().map(Some).collect();
     let status = |name: &String| {
         let node = tree.find(name).ok_or_else(|| engine.no_folder(name))?;

@@ -129,7 +129,10 @@ pub(super) async fn items(
 const MAX_ITEMS: usize = 50_000;
 
 fn endless() -> Error {
-    Error::new(Kind::Unavailable, "Graph's list of changes has no end: neither nextLink nor deltaLink")
+    Error::new(
+        Kind::Unavailable,
+        "Graph's list of changes has no end: neither nextLink nor deltaLink",
+    )
 }
 
 /// The page that a part of a batch brought.
@@ -156,7 +159,8 @@ fn says_expired(error: &Value) -> bool {
     let mut depth = 0;
     while let Some(error) = next.filter(|_| depth < 8) {
         let code = error["code"].as_str().unwrap_or_default();
-        if ["syncStateNotFound", "resyncRequired"].iter().any(|old| old.eq_ignore_ascii_case(code)) {
+        if ["syncStateNotFound", "resyncRequired"].iter().any(|old| old.eq_ignore_ascii_case(code))
+        {
             return true;
         }
         next = error.get("innerError").or_else(|| error.get("innererror"));

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::content::Downloads;
 use super::gate::{Entered, Gate, Turn};
+use super::item::not_stored;
 use super::list::{self, List};
 use super::tree::Tree;
 use super::{OpenFolder, append, arrange, comparing, counts, name};
 use crate::config::role::Expunge;
 use crate::mail::mailbox::{Appended, Flags, Folder, FolderInfo, MaildropLock, Status};
 use crate::mail::{Error, Kind, Mailbox, Message};
-use crate::store::{self, FolderRecord, MailboxStore};
+use crate::store::{FolderRecord, MailboxStore};
 use crate::upstream::graph::client;
 
 /// What was heard this long ago is as fresh as LIST, SELECT and STATUS need: clients send them in
@@ -45,6 +46,7 @@ pub(in crate::upstream::graph) struct Engine {
     pub store: MailboxStore,
     pub settings: Settings,
     pub downloads: Downloads,
+    pub appending: append::Appending,
     /// For what outlives a call.
     me: Weak<Self>,
     list: Mutex<Option<List>>,
@@ -57,12 +59,6 @@ pub(in crate::upstream::graph) struct Engine {
     has_maildrop_session: Arc<AtomicBool>,
 }
 
-/// A failure of the store, in mail words.
-pub(super) fn store_failure(error: store::Error) -> Error {
-    // Each names the state store and says why.
-    Error::new(Kind::Unavailable, error.to_string())
-}
-
 impl Engine {
     /// The mailbox behind `graph`, with what `store` knows of it. Asks nothing.
     pub fn new(graph: client::Mailbox, store: MailboxStore, settings: Settings) -> Arc<Self> {
@@ -71,6 +67,7 @@ impl Engine {
             store,
             settings,
             downloads: Downloads::default(),
+            appending: append::Appending::default(),
             me: me.clone(),
             list: Mutex::default(),
             list_gate: Gate::default(),
@@ -184,7 +181,7 @@ impl Engine {
     }
 
     async fn record(&self, graph_id: &str) -> Result<Option<FolderRecord>, Error> {
-        let records = self.store.folders().await.map_err(store_failure)?;
+        let records = self.store.folders().await.map_err(not_stored)?;
         Ok(records.into_iter().find(|record| record.facts.graph_id == graph_id))
     }
 
@@ -195,10 +192,7 @@ impl Engine {
         }
     }
 
-    pub(super) async fn open_record(
-        &self,
-        record: FolderRecord,
-    ) -> Result<Arc<OpenFolder>, Error> {
+    pub(super) async fn open_record(&self, record: FolderRecord) -> Result<Arc<OpenFolder>, Error> {
         let _opening = self.opening.lock().await;
         let found = guarded(&self.opened).get(&record.key.0).and_then(Weak::upgrade);
         if let Some(folder) = found {
@@ -217,7 +211,8 @@ impl Engine {
     }
 
     pub(super) fn no_folder(&self, name: &str) -> Error {
-        let text = format!("{}: {} has no folder {name:?}", self.graph.client.role, self.graph.user);
+        let text =
+            format!("{}: {} has no folder {name:?}", self.graph.client.role, self.graph.user);
         Error::new(Kind::NotFound, text).with_hint("there is no such folder")
     }
 
@@ -269,7 +264,7 @@ impl Mailbox for Engine {
             let open = self.open_folders();
             counts::look_together(self, fresh(Instant::now()), &open).await?;
             let tree = self.tree().await?;
-            let decided = self.store.subscriptions().await.map_err(store_failure)?;
+            let decided = self.store.subscriptions().await.map_err(not_stored)?;
             let decided: HashMap<String, bool> = decided.into_iter().collect();
             let info = tree.nodes().iter().map(|node| FolderInfo {
                 name: node.path.clone(),
@@ -312,7 +307,7 @@ impl Mailbox for Engine {
     fn subscribe<'a>(&'a self, name: &'a str, on: bool) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let name = name::normal(name);
-            self.store.subscribe(&name, on).await.map_err(store_failure)
+            self.store.subscribe(&name, on).await.map_err(not_stored)
         }
         .boxed()
     }
@@ -320,7 +315,7 @@ impl Mailbox for Engine {
     fn subscribed_names(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         async move {
             let tree = self.tree().await?;
-            let decided = self.store.subscriptions().await.map_err(store_failure)?;
+            let decided = self.store.subscriptions().await.map_err(not_stored)?;
             let without_folder = |(name, on): &(String, bool)| *on && tree.find(name).is_none();
             Ok(decided.into_iter().filter(without_folder).map(|(name, _)| name).collect())
         }

@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 
-use super::engine::store_failure;
 use super::gate::Gate;
+use super::item::not_stored;
 use super::poll::{self, Poll};
 use super::{Engine, change_flags, content, expunge, following, transfer};
 use crate::mail::mailbox::{
@@ -74,7 +74,7 @@ impl OpenFolder {
         engine: &Arc<Engine>,
         record: FolderRecord,
     ) -> Result<Arc<Self>, Error> {
-        let entries = engine.store.entries(record.key).await.map_err(store_failure)?;
+        let entries = engine.store.entries(record.key).await.map_err(not_stored)?;
         let snapshot = Snapshot {
             uid_validity: record.uid_validity,
             uid_next: record.uid_next,
@@ -274,10 +274,7 @@ struct Place {
 }
 
 /// Ends even when nobody waits for it any more.
-async fn store_and_publish(
-    places: Vec<Place>,
-    store: MailboxStore,
-) -> Result<Vec<Applied>, Error> {
+async fn store_and_publish(places: Vec<Place>, store: MailboxStore) -> Result<Vec<Applied>, Error> {
     let task = tokio::spawn(async move {
         let (mut folders, mut all) = (Vec::new(), Vec::new());
         for Place { key, changes, shared, held } in places {
@@ -285,7 +282,7 @@ async fn store_and_publish(
             folders.push((key, shared, held, (link.clone(), *forget_link, *now_indexed)));
             all.push((key, changes));
         }
-        let applied = store.apply(all).await.map_err(store_failure)?;
+        let applied = store.apply(all).await.map_err(not_stored)?;
         for (key, shared, _held, (link, forget_link, now_indexed)) in &folders {
             let applied = of(&applied, *key)?;
             let mut state = guarded(&shared.state);
@@ -348,7 +345,7 @@ impl Folder for OpenFolder {
     }
 
     fn headers(&self, uids: Vec<Uid>) -> BoxFuture<'_, Result<Vec<(Uid, Bytes)>, Error>> {
-        async move { self.engine.store.headers(self.key, &uids).await.map_err(store_failure) }.boxed()
+        async move { self.engine.store.headers(self.key, &uids).await.map_err(not_stored) }.boxed()
     }
 
     fn content(&self, uid: Uid) -> BoxFuture<'_, Result<Arc<Content>, Error>> {
@@ -391,7 +388,7 @@ impl Folder for OpenFolder {
     }
 
     fn vanished_since(&self, since: ModSeq) -> BoxFuture<'_, Result<Option<Vec<Uid>>, Error>> {
-        async move { self.engine.store.vanished(self.key, since).await.map_err(store_failure) }.boxed()
+        async move { self.engine.store.vanished(self.key, since).await.map_err(not_stored) }.boxed()
     }
 }
 

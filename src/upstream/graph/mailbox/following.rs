@@ -11,10 +11,10 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use super::delta::{self, Round};
-use super::engine::store_failure;
 use super::folder::Count;
 use super::gate::Entered;
 use super::inquiry::inquire;
+use super::item::not_stored;
 use super::merge::{self, ById, Stray};
 use super::{Engine, OpenFolder, comparing};
 use crate::mail::{Error, Kind};
@@ -53,10 +53,7 @@ async fn look(folder: &OpenFolder) -> Result<Strays, Error> {
     if !is_due {
         return go_on(folder, &link, None).await;
     }
-    let path = format!(
-        "/mailFolders/{}?$select=totalItemCount",
-        percent_encode(&folder.graph_id)
-    );
+    let path = format!("/mailFolders/{}?$select=totalItemCount", percent_encode(&folder.graph_id));
     let parts = [link.clone(), path].map(|path| Part::repeatable(Method::GET, path, None));
     let answers = folder.engine.graph.batch(&parts, Urgency::Waiting).await?;
     let [changes, count] = answers.as_slice() else { return Err(incomplete()) };
@@ -135,7 +132,7 @@ async fn known_of(folder: &OpenFolder, ids: Vec<String>) -> Result<ById, Error> 
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let known = folder.engine.store.known_of(folder.key, &ids).await.map_err(store_failure)?;
+    let known = folder.engine.store.known_of(folder.key, &ids).await.map_err(not_stored)?;
     Ok(known.into_iter().map(|known| (known.graph_id.clone(), known)).collect())
 }
 
@@ -149,7 +146,10 @@ pub(super) async fn welcome_all(engine: &Engine, strays: Strays) {
     for (folder_id, ids) in by_folder {
         if let Err(error) = welcome(engine, &folder_id, ids).await {
             let role = &engine.graph.client.role;
-            tracing::debug!("{role}: moved messages are not in their folder yet: {}", error.chain());
+            tracing::debug!(
+                "{role}: moved messages are not in their folder yet: {}",
+                error.chain()
+            );
         }
     }
 }

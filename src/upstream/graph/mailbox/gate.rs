@@ -135,9 +135,7 @@ mod tests {
         let mut all = Vec::new();
         for _ in 0..10 {
             let (gate, asked) = (Arc::clone(&gate), Arc::clone(&asked));
-            all.push(tokio::spawn(
-                async move { ask(&gate, Instant::now(), &asked).await },
-            ));
+            all.push(tokio::spawn(async move { ask(&gate, Instant::now(), &asked).await }));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         for one in all {
@@ -156,7 +154,10 @@ mod tests {
         let failed = Err::<(), _>(Error::new(Kind::Unavailable, "no").with_hint("wait"));
         gate.own().await.end(&failed);
         let Entered::Done(Err(error)) = gate.enter(need).await else { panic!("not shared") };
-        assert_eq!((error.kind, error.text.as_str(), error.hint), (Kind::Unavailable, "no", Some("wait")));
+        assert_eq!(
+            (error.kind, error.text.as_str(), error.hint),
+            (Kind::Unavailable, "no", Some("wait"))
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(matches!(gate.enter(Instant::now()).await, Entered::Turn(_)));
     }

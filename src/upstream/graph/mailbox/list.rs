@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Engine;
 use super::delta;
-use super::engine::store_failure;
+use super::item::not_stored;
 use super::tree::{Tree, WELL_KNOWN};
 use crate::mail::Error;
 use crate::store::{FolderFacts, FolderRecord};
@@ -44,7 +44,7 @@ impl List {
     /// What the store has.
     pub async fn load(engine: &Engine) -> Result<Self, Error> {
         let store = &engine.store;
-        let setting = async |name| store.setting(name).await.map_err(store_failure);
+        let setting = async |name| store.setting(name).await.map_err(not_stored);
         let (link, unlisted, names) =
             (setting(LINK).await?, setting(UNLISTED).await?, setting(NAMES).await?);
         // What can't be read is asked for again.
@@ -52,7 +52,7 @@ impl List {
         let unlisted: HashSet<String> =
             unlisted.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let names: Option<BTreeMap<String, String>> = read(names);
-        let records = store.folders().await.map_err(store_failure)?;
+        let records = store.folders().await.map_err(not_stored)?;
         let link = link.filter(|_| names.is_some());
         Ok(Self { tree: Arc::new(Tree::new(records, &unlisted)), link, unlisted, names })
     }
@@ -100,7 +100,7 @@ async fn merged(
     link: String,
     is_whole: bool,
 ) -> Result<List, Error> {
-    let records = engine.store.folders().await.map_err(store_failure)?;
+    let records = engine.store.folders().await.map_err(not_stored)?;
     let mut merge = Merge::new(&records, &list.unlisted);
     let unclear = merge.take(&items, is_whole);
     if !unclear.is_empty() {
@@ -131,14 +131,13 @@ pub(super) async fn put(
 ) -> Result<List, Error> {
     let store = &engine.store;
     let unlisted = serde_json::json!(list.unlisted).to_string();
-    store.set_setting(UNLISTED, Some(&unlisted)).await.map_err(store_failure)?;
+    store.set_setting(UNLISTED, Some(&unlisted)).await.map_err(not_stored)?;
     if let Some(names) = &list.names {
         let names = serde_json::json!(names).to_string();
-        store.set_setting(NAMES, Some(&names)).await.map_err(store_failure)?;
+        store.set_setting(NAMES, Some(&names)).await.map_err(not_stored)?;
     }
     let link = list.link.as_deref();
-    store.put_folders(changed, removed, link).await.map_err(store_failure)?;
-    let records = store.folders().await.map_err(store_failure)?;
+    let records = store.put_folders(changed, removed, link).await.map_err(not_stored)?;
     list.tree = Arc::new(Tree::new(records, &list.unlisted));
     Ok(list)
 }
@@ -220,7 +219,8 @@ impl Merge {
             }
             self.mentioned.insert(id.to_owned());
             let is_search = item["@odata.type"].as_str().is_some_and(|kind| {
-                kind.trim_start_matches('#').eq_ignore_ascii_case("microsoft.graph.mailSearchFolder")
+                kind.trim_start_matches('#')
+                    .eq_ignore_ascii_case("microsoft.graph.mailSearchFolder")
             });
             match item["isHidden"].as_bool() {
                 _ if is_search => self.hide(id),
@@ -321,20 +321,21 @@ mod tests {
         assert_eq!(ids(&merge), ["a", "b", "c"]);
         assert_eq!(unclear, ["x"]);
         let b = &merge.facts["b"];
-        assert_eq!((b.display_name.as_str(), b.unread, b.parent_id.as_deref()), ("B", 3, Some("a")));
+        assert_eq!(
+            (b.display_name.as_str(), b.unread, b.parent_id.as_deref()),
+            ("B", 3, Some("a"))
+        );
         assert_eq!(merge.facts["a"].well_known.as_deref(), Some("inbox"));
         assert!(merge.unlisted.contains("h") && merge.unlisted.contains("s"));
     }
 
     #[test]
     fn folders_come_go_hide_and_show() {
-        let (shown, _) =
-            merge(&[json!({"id": "h", "displayName": "H", "isHidden": false})], false);
+        let (shown, _) = merge(&[json!({"id": "h", "displayName": "H", "isHidden": false})], false);
         assert_eq!(ids(&shown), ["a", "b", "h"]);
         let (hidden, _) = merge(&[json!({"id": "b", "isHidden": true})], false);
         assert_eq!(ids(&hidden), ["a"]);
-        let (removed, _) =
-            merge(&[json!({"id": "b", "@removed": {"reason": "deleted"}})], false);
+        let (removed, _) = merge(&[json!({"id": "b", "@removed": {"reason": "deleted"}})], false);
         assert_eq!(ids(&removed), ["a"]);
         let records = [record("a", "root", "A", "inbox"), record("b", "a", "B", "")];
         let (changed, gone) = removed.difference(&records);

@@ -123,7 +123,8 @@ pub(super) mod tests {
 
     #[test]
     fn only_what_is_unclear_is_asked_for() {
-        let known = ById::from([known("own", "1", ""), known("other", "1", ""), known("gone", "1", "")]);
+        let known =
+            ById::from([known("own", "1", ""), known("other", "1", ""), known("gone", "1", "")]);
         let here = |etag: Option<&str>| Said::Here(etag.map(str::to_owned));
         for (id, said, asked) in [
             ("own", here(Some("1")), false),

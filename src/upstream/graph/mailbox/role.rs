@@ -12,8 +12,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-use super::engine::{Engine, Settings, store_failure};
+use super::engine::{Engine, Settings};
 use super::folder::OpenFolder;
+use super::item::not_stored;
 use crate::config::role::Microsoft365;
 use crate::mail::{Error, Opened, Protocol, Upstream};
 use crate::oauth::{HttpClient, TokenSource};
@@ -78,7 +79,7 @@ impl Engines {
             }
             None => {
                 let identity = format!("{} {} {}", key.0, key.1, key.2);
-                let store = self.store.mailbox(&identity).await.map_err(store_failure)?;
+                let store = self.store.mailbox(&identity).await.map_err(not_stored)?;
                 Engine::new(graph, store, settings)
             }
         };
