@@ -32,6 +32,8 @@ mod name;
 mod newline;
 mod poll;
 mod role;
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
 mod transfer;
 mod tree;
 
