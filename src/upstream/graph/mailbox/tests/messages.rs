@@ -1,9 +1,14 @@
 //! One folder: listed, followed, compared; and what the service does not tell.
 
+use tokio::time::Instant;
+
+use super::super::folder::Count;
+use super::super::merge::tests::message;
 use super::*;
 use crate::mail::Kind;
 use crate::mail::mailbox::{Flag, ModSeq, Uid};
 use crate::oauth;
+use crate::store::Changes;
 
 fn uid(number: u32) -> Uid {
     Uid::new(number).expect("not 0")
@@ -283,4 +288,104 @@ async fn sizes_that_become_known_are_published() {
     assert!(inbox.snapshot().messages[0].modseq >= ModSeq(1));
     let mut all = desk.mailbox.status(&["INBOX".to_owned()]).await;
     assert_eq!(all.remove(0).expect("a status").size, 2000);
+}
+
+#[tokio::test]
+async fn a_message_that_is_never_told_of_is_found_by_the_count() {
+    let desk = Desk::with(&["a"]).await;
+    // A meeting request, which is counted and is no message.
+    desk.service.mail().extra = 1;
+    let engine = desk.engine().await;
+    let inbox = engine.folder("INBOX").await.expect("a folder");
+    let look = async || {
+        inbox.set_count(Count { asked: None, ..inbox.state().count });
+        inbox.refresh().await.expect("followed");
+        uids(&inbox.published())
+    };
+    let look_again = async || {
+        let asked = Instant::now().checked_sub(Duration::from_secs(3600));
+        inbox.set_count(Count { asked, ..inbox.state().count });
+        inbox.refresh().await.expect("followed");
+        uids(&inbox.published())
+    };
+    assert_eq!(look().await, [1]);
+    desk.service.mail().add_silently("id-inbox", "b");
+    assert_eq!(look_again().await, [1, 2], "odd for the second time: compared");
+    desk.service.asked();
+    assert_eq!(look_again().await, [1, 2]);
+    assert_eq!(desk.service.count(), 1, "one more is usual here");
+    desk.service.mail().add_silently("id-inbox", "c");
+    assert_eq!(look_again().await, [1, 2], "odd for the first time");
+    assert_eq!(look_again().await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_exact_size_is_published_to_all() {
+    let desk = Desk::with(&["a"]).await;
+    let inbox = desk.engine().await.folder("INBOX").await.expect("a folder");
+    let changes = inbox.changes();
+    inbox.note_size("a", uid(1), 77);
+    inbox.note_size("a", uid(9), 5);
+    assert!(changes.has_changed().expect("open"));
+    assert_eq!(inbox.published().messages[0].size.exact(), Some(77));
+}
+
+#[tokio::test]
+async fn two_folders_are_locked_in_one_order_and_change_at_once() {
+    let desk = Desk::with(&["a"]).await;
+    let engine = desk.engine().await;
+    let inbox = engine.folder("INBOX").await.expect("a folder");
+    let drafts = engine.folder("Entwürfe").await.expect("a folder");
+    assert!(inbox.writing_both(&inbox).await.1.is_none());
+    for (one, other) in [(&inbox, &drafts), (&drafts, &inbox)] {
+        let (first, second) = one.writing_both(other).await;
+        assert_eq!(first.folder.key, one.key);
+        assert_eq!(second.expect("two").folder.key, other.key);
+    }
+    let (mut here, there) = inbox.writing_both(&drafts).await;
+    let mut there = there.expect("two");
+    let moved = Changes { added: vec![message("a", "2", 1)], ..Changes::default() };
+    let left = Changes { removed: vec!["a".to_owned()], ..Changes::default() };
+    let (left, came) = here.apply_both(left, &mut there, moved).await.expect("stored");
+    assert_eq!((left.removed, came.added), (vec![uid(1)], vec![uid(1)]));
+    assert!(inbox.published().messages.is_empty());
+    assert_eq!(uids(&drafts.published()), [1]);
+}
+
+#[tokio::test]
+async fn a_change_is_published_although_its_client_has_gone() {
+    let desk = Desk::with(&["a"]).await;
+    let inbox = desk.engine().await.folder("INBOX").await.expect("a folder");
+    let mut changed = inbox.changes();
+    {
+        let mut writing = inbox.writing().await;
+        let removed = Changes { removed: vec!["a".to_owned()], ..Changes::default() };
+        let mut apply = Box::pin(writing.apply(removed));
+        assert!(futures_util::poll!(apply.as_mut()).is_pending());
+    }
+    changed.changed().await.expect("open");
+    let writing = inbox.writing().await;
+    assert!(writing.folder.published().messages.is_empty());
+}
+
+#[tokio::test]
+async fn special_folders_are_known_by_the_services_names() {
+    let desk = Desk::with(&["a"]).await;
+    let engine = desk.engine().await;
+    assert_eq!(engine.well_known("drafts").await.expect("there"), "id-drafts");
+    assert_eq!(engine.well_known("archive").await.expect_err("none").kind, Kind::NotFound);
+    assert!(engine.followed("id-inbox").await.expect("known").is_none(), "never opened");
+    let inbox = engine.folder("inbox").await.expect("a folder");
+    let followed = engine.followed("id-inbox").await.expect("known").expect("followed");
+    assert!(Arc::ptr_eq(&inbox, &followed));
+    assert!(engine.followed("nothing").await.expect("known").is_none());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_deleted_at_the_service_is_no_longer_there() {
+    let desk = Desk::with(&[]).await;
+    desk.service.mail().add_folder("id-p", "id-root", "Projekte");
+    let projects = desk.open("Projekte").await;
+    desk.service.mail().delete_folder("id-p");
+    assert_eq!(projects.refresh().await.expect_err("gone").kind, Kind::NotFound);
 }

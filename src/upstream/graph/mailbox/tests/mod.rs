@@ -69,6 +69,13 @@ impl Desk {
         Self { service, mailbox, role, folder }
     }
 
+    /// The engine behind the mailbox.
+    async fn engine(&self) -> Arc<super::Engine> {
+        let graph = self.role.client.mailbox(Some("app")).await.expect("a token");
+        let engines = &self.role.engines;
+        engines.engine(&self.service.url, "client", graph, SETTINGS).await.expect("open")
+    }
+
     async fn open(&self, name: &str) -> Arc<dyn Folder> {
         self.mailbox.open(name).await.expect("a folder")
     }

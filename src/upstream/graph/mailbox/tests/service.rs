@@ -18,7 +18,6 @@ pub struct Folder {
     pub parent: String,
     pub hidden: bool,
     pub search: bool,
-    pub version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -123,7 +122,6 @@ impl Mail {
             parent: parent.to_owned(),
             hidden: false,
             search: false,
-            version: 1,
         };
         self.folders.insert(id.to_owned(), folder);
         self.events.push(Event::Folder { id: id.to_owned() });
@@ -226,9 +224,10 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole request");
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let line = parts.uri.to_string();
-    let size = parts.headers.get_all("prefer").iter().find_map(|value| {
-        value.to_str().ok()?.strip_prefix("odata.maxpagesize=")?.parse().ok()
-    });
+    let size =
+        parts.headers.get_all("prefer").iter().find_map(|value| {
+            value.to_str().ok()?.strip_prefix("odata.maxpagesize=")?.parse().ok()
+        });
     service.mail().requests.push(format!("{} {line}", parts.method));
     let (status, json) = if line == "/v1.0/$batch" {
         let requests = body["requests"].as_array().expect("requests").clone();
@@ -238,8 +237,7 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
             let (method, url) = (method.expect("a method"), url.expect("an address"));
             assert_eq!(part["headers"]["Prefer"], "IdType=\"ImmutableId\"");
             service.mail().requests.push(format!(" {method} {url}"));
-            let (status, body) =
-                act(&service, method, &format!("/v1.0{url}"), &part["body"], None);
+            let (status, body) = act(&service, method, &format!("/v1.0{url}"), &part["body"], None);
             json!({"id": part["id"], "status": status, "body": body})
         });
         let mut responses: Vec<Value> = responses.collect();
@@ -283,7 +281,9 @@ fn act(
                 false => refusal(404, "ErrorFolderNotFound"),
             }
         }
-        ("GET", ["mailFolders", folder, "messages"]) => listing(&mut mail, &query, &root, folder, size),
+        ("GET", ["mailFolders", folder, "messages"]) => {
+            listing(&mut mail, &query, &root, folder, size)
+        }
         ("GET", ["mailFolders", id]) => {
             let id = mail.well_known.get(id).map_or(*id, String::as_str);
             match id {
@@ -326,8 +326,9 @@ fn arrange(mail: &mut Mail, method: &str, rest: &[&str], body: &Value) -> (u16, 
             (204, Value::Null)
         }
         ("PATCH", [id]) => {
-            let parent = mail.folders[*id].parent.clone();
-            if taken(mail, &parent, name) {
+            let folder = mail.folders[*id].clone();
+            let is_same = folder.name.eq_ignore_ascii_case(name);
+            if !is_same && taken(mail, &folder.parent, name) {
                 return refusal(409, "ErrorFolderExists");
             }
             mail.change_folder(id, |folder| folder.name = name.to_owned());
@@ -396,15 +397,15 @@ fn changes(
         return refusal(410, "SyncStateNotFound");
     }
     let items = round(mail, from, until, folder);
-    let place = folder.map_or("/mailFolders/delta".to_owned(), |id| {
-        format!("/mailFolders/{id}/messages/delta")
-    });
+    let place = folder
+        .map_or("/mailFolders/delta".to_owned(), |id| format!("/mailFolders/{id}/messages/delta"));
     let is_first_of_more = mail.repeats && skip == 0 && size > 1;
     let (page, next) = match is_first_of_more {
         // An empty page, and not the last.
         true => (Vec::new(), Some(0)),
         false => {
-            let page: Vec<Value> = items.iter().skip(skip.saturating_sub(1)).take(size).cloned().collect();
+            let page: Vec<Value> =
+                items.iter().skip(skip.saturating_sub(1)).take(size).cloned().collect();
             let next = skip.saturating_sub(1) + size;
             (page, (next < items.len()).then_some(next))
         }
