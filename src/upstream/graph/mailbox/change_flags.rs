@@ -218,7 +218,8 @@ mod tests {
             (Some(0), vec![], vec![3, 2, 4]),
         ] {
             let found = not_changed_since(&snapshot, asked(), since.map(ModSeq));
-            let expected = (wanted.into_iter().map(uid).collect(), left_out.into_iter().map(uid).collect());
+            let expected =
+                (wanted.into_iter().map(uid).collect(), left_out.into_iter().map(uid).collect());
             assert_eq!(found, expected, "{since:?}");
         }
     }

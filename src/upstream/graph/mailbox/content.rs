@@ -133,7 +133,9 @@ async fn work(worker: Worker, folder: Weak<OpenFolder>) {
                     open.note_size(&graph_id, uid, content.size());
                 }
             }
-            Err(error) => tracing::debug!(error = %error.chain(), "a message was not fetched ahead"),
+            Err(error) => {
+                tracing::debug!(error = %error.chain(), "a message was not fetched ahead")
+            }
         }
     }
 }

@@ -24,9 +24,7 @@ pub(super) async fn expunge(folder: &OpenFolder, uids: Vec<Uid>) -> Result<(), E
     let engine = &folder.engine;
     let moves = match engine.settings.expunge {
         Expunge::Delete => false,
-        Expunge::MoveToDeletedItems => {
-            engine.well_known(DELETED_ITEMS).await? != folder.graph_id
-        }
+        Expunge::MoveToDeletedItems => engine.well_known(DELETED_ITEMS).await? != folder.graph_id,
     };
     let mut writing = folder.writing().await;
     let known = engine.store.known_by_uid(folder.key, &uids).await.map_err(not_stored)?;

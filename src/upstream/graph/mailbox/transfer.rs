@@ -35,12 +35,8 @@ pub(super) async fn copy(
     to: &OpenFolder,
 ) -> Result<Copied, Error> {
     let (mut source, mut target) = from.writing_both(to).await;
-    let mut copying = Copying {
-        to,
-        made: Vec::new(),
-        found: HashSet::new(),
-        started: OffsetDateTime::now_utc(),
-    };
+    let mut copying =
+        Copying { to, made: Vec::new(), found: HashSet::new(), started: OffsetDateTime::now_utc() };
     for uids in uids.chunks(AT_ONCE) {
         let messages = indexed(from, uids).await;
         let done = match messages {
@@ -70,8 +66,7 @@ pub(super) async fn move_to(
 ) -> Result<Moved, Error> {
     let (mut source, target) = from.writing_both(to).await;
     let uid_validity = to.published().uid_validity;
-    let mut moved =
-        Moved { copied: Copied { uid_validity, pairs: Vec::new() }, failure: None };
+    let mut moved = Moved { copied: Copied { uid_validity, pairs: Vec::new() }, failure: None };
     let Some(mut target) = target else {
         moved.copied.pairs = renumber(from, &mut source, &uids).await?;
         return Ok(moved);
@@ -398,7 +393,7 @@ impl Copying<'_> {
 
 /// Ids of messages with that Message-ID that have come into the folder since, and are not in its
 /// index yet.
-pub(super) async fn new_arrivals(
+async fn new_arrivals(
     folder: &OpenFolder,
     message_id: &str,
     since: OffsetDateTime,
