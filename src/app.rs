@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
 pub use self::probe::{Finding, Outcome, probe};
-use crate::config::Config;
+use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
 use crate::frontend::listener::{Bound, ListenError, Listeners};
 use crate::frontend::login::Logins;
 use crate::mail::MemoryBudget;
+use crate::store::{self, Store};
 use crate::tls::{self, ClientTls, ServerTls};
 use crate::{oauth, platform};
 
@@ -49,6 +50,9 @@ pub enum Error {
     /// The HTTP client, or a role's credentials.
     #[error("{0}")]
     Credentials(#[from] oauth::Error),
+    /// The state store can't be opened.
+    #[error("{0}")]
+    Store(#[from] store::Error),
     /// The state folder can't be made.
     #[error("Proxy.StateDirectory: {}: {source}; create it, or name another folder", .path.display())]
     StateDirectory {
@@ -67,7 +71,7 @@ pub struct App {
 
 impl App {
     /// Builds every role and binds every listener.
-    pub fn start(config: &Config) -> Result<Self, Error> {
+    pub async fn start(config: &Config) -> Result<Self, Error> {
         platform::raise_open_file_limit();
         let state = &config.state_directory;
         platform::create_private_directory(state)
@@ -75,7 +79,7 @@ impl App {
         let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
-            roles: roles::build(config, &client_tls)?,
+            roles: roles::build(config, &client_tls, open_store(config).await?)?,
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
             tls: server_tls(config)?,
@@ -106,6 +110,15 @@ impl App {
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
     }
+}
+
+/// The store, where a role needs one: others start without.
+async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
+    let is_served = |role: &ReceivingRole| matches!(role.kind, ReceivingKind::Microsoft365 { .. });
+    if !config.receiving.iter().any(is_served) {
+        return Ok(None);
+    }
+    Store::open(&config.state_directory, config.limits.max_cache_bytes).await.map(Some)
 }
 
 fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {

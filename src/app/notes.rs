@@ -4,8 +4,8 @@
 //! such setting has its sentence here, is said at start, and goes from here when its work is done.
 
 use crate::config::{
-    Config, LargeMessages, MicrosoftApp, ReceivingKind, SenderPolicy, SendingKind, SendingRole,
-    SpoolMode,
+    Config, LargeMessages, Microsoft365, MicrosoftApp, ReceivingKind, SenderPolicy, SendingKind,
+    SendingRole, SpoolMode,
 };
 
 /// Pacing that a Microsoft 365 role has without being asked for.
@@ -14,6 +14,10 @@ const DEFAULT_PACE: Option<u32> = Some(30);
 /// One sentence for each setting.
 pub fn not_in_effect(config: &Config) -> Vec<String> {
     let mut notes: Vec<String> = spool(config.spool.mode).into_iter().collect();
+    if config.store.is_some() {
+        let text = "Proxy.Store: this version keeps its state in SQLite in the state folder only";
+        notes.push(text.to_owned());
+    }
     for pickup in &config.pickups {
         let key = format!("Proxy.Pickup.{}", pickup.name);
         notes.push(format!("{key}: this version watches no folders; nothing is sent from there"));
@@ -22,9 +26,8 @@ pub fn not_in_effect(config: &Config) -> Vec<String> {
         sending(role, &mut notes);
     }
     for role in &config.receiving {
-        if let ReceivingKind::Microsoft365 { .. } = role.kind {
-            let name = &role.name;
-            notes.push(format!("{name}: reading from Microsoft 365 comes with a later version"));
+        if let ReceivingKind::Microsoft365 { account, .. } = &role.kind {
+            public(&role.name, account, &mut notes);
         }
     }
     notes
@@ -62,6 +65,10 @@ fn sending(role: &SendingRole, notes: &mut Vec<String>) {
             "{name}.Microsoft365.LargeMessages: Smtp acts as Reject in this version"
         ));
     }
+    public(name, account, notes);
+}
+
+fn public(name: &str, account: &Microsoft365, notes: &mut Vec<String>) {
     if let MicrosoftApp::Public { .. } = account.app {
         notes.push(format!(
             "{name}: signing in comes with a later version; until then clients hear a temporary \
@@ -109,6 +116,7 @@ mod tests {
             ("Mail.Sending.Pace.PerMinute = 10", "Mail.Sending.Pace.PerMinute"),
             ("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'", "acts as Reject"),
             ("Proxy.Pickup.iis.Directory = '/p'", "Proxy.Pickup.iis"),
+            ("Proxy.Store = 'postgres://h/d'", "Proxy.Store"),
         ] {
             let found = notes(&format!("{line}\n{GRAPH}"));
             assert!(found.iter().any(|note| note.contains(expected)), "{line}: {found:?}");

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(loaded: &Loaded) -> Result<(), Failure> {
-    let app = App::start(&loaded.config).map_err(|error| Failure::Failed(error.into()))?;
+    let app = App::start(&loaded.config).await.map_err(|error| Failure::Failed(error.into()))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -487,6 +487,8 @@ pub enum SpoolMode {
 pub struct Limits {
     /// Largest message, in octets.
     pub max_message_bytes: u64,
+    /// Messages kept in the state folder, in octets.
+    pub max_cache_bytes: u64,
     /// Sessions at the same time.
     pub max_connections: usize,
     /// Sessions from one address at the same time.

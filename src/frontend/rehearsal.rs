@@ -93,6 +93,7 @@ impl Stage {
             anonymous: None,
             limits: Limits {
                 max_message_bytes: 1 << 20,
+                max_cache_bytes: 1 << 20,
                 max_connections: 4,
                 max_connections_per_address: 3,
                 idle_timeout: Duration::from_secs(1800),

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 async fn demo(once: bool) -> Result<()> {
     let demo = Demo::start().await?;
-    let app = App::start(&demo.config).context("the proxy can't start")?;
+    let app = App::start(&demo.config).await.context("the proxy can't start")?;
     let ports = Ports::of(app.bound())?;
     println!("sandbox cloud: {}", demo.summary());
     println!("proxy: SMTP {}, IMAP {}, POP3 {}\n", ports.smtp, ports.imap, ports.pop3);

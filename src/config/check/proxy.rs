@@ -151,12 +151,14 @@ fn spool(checker: &mut Checker<'_>) -> Option<Spool> {
 
 fn limits(checker: &mut Checker<'_>) -> Option<Limits> {
     let bytes = checker.or("Proxy.Limits.MaxMessageBytes", 150 << 20, value::size);
+    let cache = checker.or("Proxy.Limits.MaxCacheBytes", 4 << 30, value::size);
     let all = checker.or("Proxy.Limits.MaxConnections", 10_000, value::count);
     let each = checker.or("Proxy.Limits.MaxConnectionsPerAddress", 1_000, value::count);
     let idle = Duration::from_secs(30 * 60);
     let idle = checker.or("Proxy.Limits.IdleTimeout", idle, value::duration);
     Some(Limits {
         max_message_bytes: bytes?,
+        max_cache_bytes: cache?,
         max_connections: usize::try_from(all?).unwrap_or(usize::MAX),
         max_connections_per_address: usize::try_from(each?).unwrap_or(usize::MAX),
         idle_timeout: idle?,

@@ -559,6 +559,14 @@ pub static KEYS: &[Key] = &[
     .default("150 MiB"),
     define(
         &[Under::Fixed("Proxy.Limits.")],
+        "MaxCacheBytes",
+        Kind::Size,
+        "4 GiB",
+        "Messages of Microsoft 365 mailboxes kept in the state folder, so that each is read once.",
+    )
+    .default("4 GiB"),
+    define(
+        &[Under::Fixed("Proxy.Limits.")],
         "MaxConnections",
         Kind::Count,
         "10000",

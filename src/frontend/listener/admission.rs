@@ -123,6 +123,7 @@ mod tests {
     fn places_are_counted_by_canonical_address_and_taken_back() {
         let limits = Limits {
             max_message_bytes: 1,
+            max_cache_bytes: 1 << 20,
             max_connections: 3,
             max_connections_per_address: 2,
             idle_timeout: Duration::from_secs(1),

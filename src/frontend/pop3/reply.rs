@@ -21,6 +21,17 @@ pub(super) fn capabilities(privacy: Privacy) -> Vec<&'static str> {
     list
 }
 
+/// The capabilities on a maildrop that we serve.
+pub(super) const SERVED: [&str; 7] = [
+    "TOP",
+    "UIDL",
+    "RESP-CODES",
+    "AUTH-RESP-CODE",
+    "PIPELINING",
+    "EXPIRE NEVER",
+    "IMPLEMENTATION authbridge",
+];
+
 /// The answer to a login that failed.
 pub(super) fn refusal(refusal: Refusal) -> String {
     let Refusal::Failed(Failure { kind, hint, reference }) = refusal else {

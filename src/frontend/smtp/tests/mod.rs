@@ -209,6 +209,7 @@ impl Default for Setup {
             anonymous: None,
             limits: Limits {
                 max_message_bytes: 1 << 20,
+                max_cache_bytes: 1 << 20,
                 max_connections: 10,
                 max_connections_per_address: 10,
                 idle_timeout: PATIENCE * 2,

@@ -1,0 +1,154 @@
+//! The tables, and how an older database becomes this version's.
+//!
+//! Danger: a version that reads the tables of another one wrongly gives UIDs away twice. Rule:
+//! `user_version` says how many steps were taken; each step is one transaction; steps are only ever
+//! added; a database with more steps than we know is refused.
+
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
+/// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have a
+/// table of their own, so that listing a folder doesn't read them.
+const FIRST: &str = "
+CREATE TABLE state (
+    -- No mailbox begins with a UIDVALIDITY below: a broken store before this one may have given it.
+    least_uid_validity INTEGER NOT NULL
+) STRICT;
+INSERT INTO state VALUES (1);
+
+CREATE TABLE mailbox (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL UNIQUE,
+    -- The next folder gets at least this.
+    next_uid_validity INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE setting (
+    mailbox INTEGER NOT NULL REFERENCES mailbox ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (mailbox, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE subscription (
+    mailbox INTEGER NOT NULL REFERENCES mailbox ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    is_on INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE folder (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    mailbox INTEGER NOT NULL REFERENCES mailbox ON DELETE CASCADE,
+    graph_id TEXT NOT NULL,
+    parent_id TEXT,
+    display_name TEXT NOT NULL,
+    well_known TEXT,
+    total INTEGER NOT NULL,
+    unread INTEGER NOT NULL,
+    uid_validity INTEGER NOT NULL,
+    uid_next INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL DEFAULT 1,
+    recent_from INTEGER NOT NULL DEFAULT 1,
+    link TEXT,
+    is_indexed INTEGER NOT NULL DEFAULT 0,
+    -- Vanished UIDs up to this modification sequence are forgotten.
+    vanished_floor INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (mailbox, graph_id)
+) STRICT;
+
+CREATE TABLE message (
+    folder INTEGER NOT NULL REFERENCES folder ON DELETE CASCADE,
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    graph_id TEXT NOT NULL,
+    etag TEXT,
+    flags INTEGER NOT NULL,
+    -- Atoms, separated by spaces.
+    keywords TEXT NOT NULL,
+    -- Seconds since 1970 and seconds east of Greenwich.
+    date INTEGER NOT NULL,
+    date_offset INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    is_exact INTEGER NOT NULL,
+    revision TEXT NOT NULL,
+    PRIMARY KEY (folder, uid),
+    UNIQUE (folder, graph_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE header (
+    folder INTEGER NOT NULL REFERENCES folder ON DELETE CASCADE,
+    uid INTEGER NOT NULL,
+    lines BLOB NOT NULL,
+    PRIMARY KEY (folder, uid)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE vanished (
+    folder INTEGER NOT NULL REFERENCES folder ON DELETE CASCADE,
+    modseq INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (folder, modseq, uid)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE appending (
+    folder INTEGER NOT NULL REFERENCES folder ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    message_id TEXT,
+    started INTEGER NOT NULL,
+    graph_id TEXT,
+    PRIMARY KEY (folder, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE content (
+    mailbox INTEGER NOT NULL REFERENCES mailbox ON DELETE CASCADE,
+    graph_id TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    -- Milliseconds since 1970.
+    used INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, graph_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX content_used ON content (used);
+";
+
+/// Every step, in order; the first makes the tables.
+const STEPS: &[&str] = &[FIRST];
+
+/// Why a database was not brought to this version.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Its version; ours is older.
+    Newer(i64),
+    /// A statement failed.
+    Failed(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Takes the steps that are missing. `least_uid_validity` is for a database that is made now.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    least_uid_validity: u32,
+) -> Result<(), Failure> {
+    loop {
+        // Another process may be at it too: the version is read inside the transaction.
+        let mut step = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *step).await?;
+        let done = usize::try_from(version).map_err(|_| Failure::Newer(version))?;
+        if done > STEPS.len() {
+            return Err(Failure::Newer(version));
+        }
+        let Some(statements) = STEPS.get(done) else { return Ok(()) };
+        sqlx::raw_sql(*statements).execute(&mut *step).await?;
+        if done == 0 {
+            let set = sqlx::query("UPDATE state SET least_uid_validity = ?");
+            set.bind(least_uid_validity).execute(&mut *step).await?;
+        }
+        let numbered = format!("PRAGMA user_version = {}", version + 1);
+        sqlx::raw_sql(AssertSqlSafe(numbered)).execute(&mut *step).await?;
+        step.commit().await?;
+    }
+}

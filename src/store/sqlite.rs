@@ -1,0 +1,301 @@
+//! The database file and the connections to it.
+//!
+//! Danger: writers that meet wait in steps of up to 100 ms, and a commit that is not on the disk may
+//! be gone after a power failure. Rule: one write transaction at a time in this process, in the order
+//! of asking; [`Durability::Synced`] for all that a client may hear of. A database that is broken is
+//! put aside, never deleted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::Error;
+use super::migrations::{self, Failure};
+use crate::platform;
+
+/// The database's name in the state folder.
+pub(super) const FILE: &str = "mailbox.sqlite";
+
+/// How long another process (a backup, a second proxy) may hold the write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Readers at once: more than the usual number of cores doesn't make them faster.
+const READERS: u32 = 4;
+
+/// Databases up to so many octets are looked through at the start: some tenths of a second. Larger
+/// ones are only opened; a broken page in them shows when it is read.
+const MAX_CHECKED: u64 = 64 << 20;
+
+/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each one:
+/// the old one may have run ahead of it by as many seconds as it had folders.
+const VALIDITY_AHEAD: u32 = 100_000;
+
+/// SQLite's result codes (<https://www.sqlite.org/rescode.html>); extended ones have more bits.
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_NOTADB: i32 = 26;
+
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// On the disk when it returns.
+    Synced,
+    /// May be lost, in order, when the machine fails (not when the process does): what the cache
+    /// holds, which can be read again. A sync for each message would cost more than the message.
+    Soon,
+}
+
+/// All connections of this process.
+#[derive(Debug)]
+pub(super) struct Database {
+    synced: SqlitePool,
+    soon: SqlitePool,
+    readers: SqlitePool,
+    turn: Mutex<()>,
+}
+
+/// A write transaction; dropped, it is rolled back.
+pub(super) struct Writing<'a> {
+    // Dropped before the turn is given on.
+    transaction: Transaction<'static, Sqlite>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Writing<'_> {
+    /// To run statements on.
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Makes it permanent.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Database {
+    /// Opens or makes the database in `folder`, which exists.
+    pub(super) async fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE);
+        let open_error = |reason| Error::Open { path: path.clone(), reason };
+        match Self::try_open(&path).await {
+            Ok(database) => Ok(database),
+            Err(Trouble::Plain(reason)) => Err(open_error(reason)),
+            Err(Trouble::Broken(reason)) => {
+                let aside = put_aside(&path).map_err(|error| {
+                    open_error(format!("it is broken ({reason}) and can't be put aside: {error}"))
+                })?;
+                tracing::error!(
+                    path = %path.display(), aside = %aside.display(), %reason,
+                    "the state store is broken and was put aside; mailboxes are read anew, and \
+                     clients read their folders anew"
+                );
+                Self::try_open(&path).await.map_err(|again| match again {
+                    Trouble::Plain(reason) | Trouble::Broken(reason) => open_error(reason),
+                })
+            }
+        }
+    }
+
+    async fn try_open(path: &Path) -> Result<Self, Trouble> {
+        make_private(path).map_err(|error| Trouble::Plain(error.to_string()))?;
+        let mut first = options(path, Durability::Synced).connect().await?;
+        let checked = bring_up(&mut first, path).await;
+        // Closed either way: the file may have to be renamed.
+        let closed = first.close().await;
+        checked?;
+        closed?;
+        let one = |durability| {
+            let pool = pool_options(1).min_connections(1);
+            pool.connect_with(options(path, durability))
+        };
+        let reading = options(path, Durability::Soon).pragma("query_only", "ON");
+        Ok(Self {
+            synced: one(Durability::Synced).await?,
+            soon: one(Durability::Soon).await?,
+            readers: pool_options(READERS).connect_with(reading).await?,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// For statements that only read.
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins to write, after all who asked before.
+    pub(super) async fn write(&self, durability: Durability) -> Result<Writing<'_>, Error> {
+        let turn = self.turn.lock().await;
+        let pool = match durability {
+            Durability::Synced => &self.synced,
+            Durability::Soon => &self.soon,
+        };
+        let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Writing { transaction, _turn: turn })
+    }
+
+    #[cfg(test)]
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.soon.close().await;
+        self.synced.close().await;
+    }
+}
+
+/// Why a database was not opened.
+#[derive(Debug)]
+enum Trouble {
+    /// It can't be repaired: begin anew.
+    Broken(String),
+    /// Something that an administrator has to mend.
+    Plain(String),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let said = words(&error);
+        match result_code(&error) {
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Broken(said),
+            Some(SQLITE_BUSY) => Self::Plain(format!(
+                "another process has locked it ({said}); stop that one, or give each its own \
+                 Proxy.StateDirectory"
+            )),
+            Some(SQLITE_READONLY | SQLITE_CANTOPEN) => Self::Plain(format!(
+                "{said}; the account of this process must be able to write the file and its folder"
+            )),
+            Some(SQLITE_FULL) => Self::Plain(format!("{said}; make room there")),
+            _ => Self::Plain(said),
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Failed(error) => error.into(),
+            Failure::Newer(version) => Self::Plain(format!(
+                "a newer version of authbridge has written it (format {version}); start that \
+                 version, or set another Proxy.StateDirectory"
+            )),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(words(&error))
+    }
+}
+
+/// SQLite's own words: they name tables and columns, never what is in them.
+fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn result_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<i32>().ok().map(|extended| extended & 0xff)
+}
+
+fn options(path: &Path, durability: Durability) -> SqliteConnectOptions {
+    let synchronous = match durability {
+        Durability::Synced => SqliteSynchronous::Full,
+        Durability::Soon => SqliteSynchronous::Normal,
+    };
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        // Nothing of a mailbox is written to the system's temporary folder.
+        .pragma("temp_store", "MEMORY")
+        // What a large listing made of the log doesn't stay on the disk.
+        .pragma("journal_size_limit", "16777216")
+        .thread_name(|number| format!("store-{number}"))
+        .disable_statement_logging()
+}
+
+fn pool_options(connections: u32) -> SqlitePoolOptions {
+    let pool = SqlitePoolOptions::new().max_connections(connections);
+    // A file doesn't hang up: connections stay, and needn't be tried before use.
+    pool.test_before_acquire(false).idle_timeout(None).max_lifetime(None)
+}
+
+/// SQLite gives its other files (-wal, -shm) the rights of the database itself.
+fn make_private(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    match platform::write_private_file(path, b"") {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+async fn bring_up(connection: &mut SqliteConnection, path: &Path) -> Result<(), Trouble> {
+    migrations::migrate(connection, least_uid_validity(path)).await?;
+    let octets = std::fs::metadata(path).map_or(0, |file| file.len());
+    if octets > MAX_CHECKED {
+        return Ok(());
+    }
+    let check = sqlx::query_scalar("PRAGMA quick_check(1)");
+    let found: String = check.fetch_one(connection).await?;
+    // Its words may show what is in a row.
+    (found == "ok").then_some(()).ok_or_else(|| Trouble::Broken("its pages don't fit".to_owned()))
+}
+
+fn least_uid_validity(path: &Path) -> u32 {
+    let beside = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let names = beside.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let prefix = format!("{FILE}.broken-");
+    let is_broken = |name: &str| {
+        name.strip_prefix(&prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let broken = names.filter(|name| name.to_str().is_some_and(is_broken)).count();
+    match u32::try_from(broken) {
+        Ok(0) | Err(_) => 1,
+        Ok(broken) => unix_seconds().saturating_add(broken.saturating_mul(VALIDITY_AHEAD)),
+    }
+}
+
+/// The clock as a UIDVALIDITY: 32 bits last until 2106.
+pub(super) fn unix_seconds() -> u32 {
+    u32::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(u32::MAX / 2)
+}
+
+/// Renames the database and what belongs to it.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let with = |base: &Path, end: &str| {
+        let mut name = base.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let mut time = unix_seconds();
+    let mut aside = with(path, &format!(".broken-{time}"));
+    while aside.try_exists()? {
+        time = time.saturating_add(1);
+        aside = with(path, &format!(".broken-{time}"));
+    }
+    for end in ["-wal", "-shm"] {
+        match std::fs::rename(with(path, end), with(&aside, end)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
+}
