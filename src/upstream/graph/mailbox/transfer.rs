@@ -393,7 +393,7 @@ impl Copying<'_> {
 
 /// Ids of messages with that Message-ID that have come into the folder since, and are not in its
 /// index yet.
-pub(super) async fn new_arrivals(
+async fn new_arrivals(
     folder: &OpenFolder,
     message_id: &str,
     since: OffsetDateTime,
