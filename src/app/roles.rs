@@ -15,7 +15,7 @@ use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
 use crate::store::Store;
 use crate::tls::ClientTls;
-use crate::upstream::graph::{GraphMailbox, GraphSubmission, Turns};
+use crate::upstream::graph::{Engines, GraphMailbox, GraphSubmission, MailboxSettings, Turns};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
 /// What every role is built with.
@@ -23,7 +23,9 @@ pub(super) struct Builder {
     tls: ClientTls,
     http: HttpClient,
     turns: Turns,
-    store: Option<Store>,
+    max_message: u64,
+    /// Where a mailbox that we serve ourselves is kept; `None` for one who only proves logins.
+    engines: Option<Engines>,
 }
 
 /// All roles that are on.
@@ -32,7 +34,8 @@ pub(super) fn build(
     tls: &ClientTls,
     store: Option<Store>,
 ) -> Result<Roles, Error> {
-    let builder = Builder { store, ..Builder::new(config, tls)? };
+    let engines = store.map(Engines::new);
+    let builder = Builder { engines, ..Builder::new(config, tls)? };
     let mut roles = Roles::default();
     for role in &config.sending {
         roles.add_sending(&role.name, builder.sending(role)?);
@@ -47,7 +50,8 @@ impl Builder {
     /// The HTTP client and the trusted roots that all roles share.
     pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
         let http = HttpClient::new(tls, &config.upstream)?;
-        Ok(Self { tls: tls.clone(), http, turns: Turns::default(), store: None })
+        let max_message = config.limits.max_message_bytes;
+        Ok(Self { tls: tls.clone(), http, turns: Turns::default(), max_message, engines: None })
     }
 
     fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
@@ -102,7 +106,23 @@ impl Builder {
                 Arc::new(Pop3Upstream::new(name, server, login, self.tls.clone()))
             }
             ReceivingKind::Mapi => Arc::new(MapiUpstream::new(name)),
-            ReceivingKind::Microsoft365 { .. } => Arc::new(GraphMailbox::new(name)),
+            ReceivingKind::Microsoft365 { account, expunge, poll_interval } => {
+                let settings = MailboxSettings {
+                    expunge: *expunge,
+                    poll_interval: *poll_interval,
+                    max_message: self.max_message,
+                };
+                let none = || oauth::Error::person(format!("{name}: there is no state store"));
+                Arc::new(GraphMailbox::new(
+                    name,
+                    account,
+                    settings,
+                    self.graph_tokens(name, account)?,
+                    self.http.clone(),
+                    &self.turns,
+                    self.engines.as_ref().ok_or_else(none)?,
+                ))
+            }
         })
     }
 

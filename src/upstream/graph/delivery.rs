@@ -41,13 +41,14 @@ impl Default for RequestLimit {
 }
 
 impl RequestLimit {
-    fn octets(&self) -> u64 {
+    /// Octets of a request body.
+    pub fn octets(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
     /// A body of `octets` was refused: a quarter less is tried from now on. False when the size
     /// can't have been the reason.
-    fn refused(&self, octets: u64) -> bool {
+    pub fn refused(&self, octets: u64) -> bool {
         if octets <= SMALLEST_LIMIT {
             return false;
         }
@@ -176,7 +177,7 @@ impl Delivery<'_> {
 }
 
 /// The Message-ID with its brackets (RFC 5322 section 3.6.4), as Graph shows it.
-fn message_id(header: &[u8]) -> Option<String> {
+pub(super) fn message_id(header: &[u8]) -> Option<String> {
     let field = fields(header).find(|field| field.is("Message-ID"))?;
     let text = std::str::from_utf8(field.value).ok()?.trim();
     let is_one =
@@ -185,13 +186,14 @@ fn message_id(header: &[u8]) -> Option<String> {
 }
 
 /// What goes into the draft's MIME, and what is added to it.
-struct Plan {
-    skeleton: Vec<Segment>,
+pub(super) struct Plan {
+    pub skeleton: Vec<Segment>,
     /// Each with its decoded size.
-    attachments: Vec<(Part, u64)>,
+    pub attachments: Vec<(Part, u64)>,
 }
 
-async fn plan(
+/// Finds it; fails where the message can't be taken apart.
+pub(super) async fn plan(
     mailbox: &Mailbox,
     message: &Arc<Message>,
     policy: Policy,
@@ -272,7 +274,8 @@ fn too_large(words: &str, text: String) -> Error {
     Error::new(Kind::TooLarge, text).with_reply(reply)
 }
 
-async fn attach(
+/// Adds an attachment to a draft, in the way that its size asks for.
+pub(super) async fn attach(
     mailbox: &Mailbox,
     draft: &Draft,
     message: &Arc<Message>,

@@ -56,6 +56,11 @@ impl Draft {
         }
     }
 
+    /// One that somebody else looks after: it stays when this is dropped.
+    pub fn kept(graph_id: String) -> Self {
+        Self { graph_id, unsent_in: None }
+    }
+
     /// The path below the mailbox.
     pub fn path(&self, rest: &str) -> String {
         format!("/messages/{}{rest}", percent_encode(&self.graph_id))

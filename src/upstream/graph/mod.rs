@@ -34,13 +34,14 @@ use futures_util::future::BoxFuture;
 
 use crate::config::role::{LargeMessages, Microsoft365};
 use crate::mail::{
-    Delivered, Error, Features, Kind, Message, Opened, Protocol, Recipient, ReversePath, SmtpReply,
-    Submission, Transaction, Upstream,
+    Delivered, Error, Features, Kind, Message, Recipient, ReversePath, SmtpReply, Submission,
+    Transaction,
 };
 use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
+pub use mailbox::{Engines, GraphMailbox, Settings as MailboxSettings};
 pub use turns::Turns;
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).
@@ -162,35 +163,5 @@ impl GraphTransaction {
         );
         let reply = SmtpReply::new(452, (4, 5, 3), "Too many recipients");
         Error::new(Kind::Throttled { retry_after: None }, text).with_reply(reply)
-    }
-}
-
-/// What a client that wants to read hears.
-const NOT_READ_YET: &str = "Reading from Microsoft 365 comes with a later version of authbridge";
-
-/// A receiving role behind which is a Microsoft 365 mailbox. Answers that it can't be read yet.
-pub struct GraphMailbox {
-    role: String,
-}
-
-impl GraphMailbox {
-    /// The mailbox of the role of that name.
-    pub fn new(role: &str) -> Self {
-        Self { role: role.to_owned() }
-    }
-}
-
-impl Upstream for GraphMailbox {
-    fn open<'a>(
-        &'a self,
-        _login: &'a str,
-        protocol: Protocol,
-    ) -> BoxFuture<'a, Result<Opened, Error>> {
-        let text = format!(
-            "{}: reading from Microsoft 365 with {protocol} comes with a later version",
-            self.role
-        );
-        let error = Error::new(Kind::Unsupported, text).with_hint(NOT_READ_YET);
-        std::future::ready(Err(error)).boxed()
     }
 }

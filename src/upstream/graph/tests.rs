@@ -505,14 +505,6 @@ async fn limits_are_told_early() {
 }
 
 #[tokio::test]
-async fn reading_says_that_it_comes_later() {
-    let opened = GraphMailbox::new("Mail.Receiving").open("app", Protocol::Imap).await;
-    let error = opened.err().expect("unsupported");
-    assert_eq!(error.kind, Kind::Unsupported);
-    assert!(error.text.contains("reading from Microsoft 365"), "{}", error.text);
-}
-
-#[tokio::test]
 async fn a_retry_after_an_uncertain_outcome_is_searched_for_first() {
     let (fake, role) = upload_role().await;
     // The message goes out, but no search works.
