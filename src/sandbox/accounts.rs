@@ -10,6 +10,7 @@ use ring::signature::{KeyPair as _, RsaKeyPair};
 
 use super::keys;
 use super::mailbox::Folder;
+use super::quirks::Quirks;
 
 /// The scope that opens a Google mailbox to IMAP, POP3 and SMTP.
 pub const GMAIL_SCOPE: &str = "https://mail.google.com/";
@@ -191,6 +192,11 @@ pub struct Mailbox {
     /// Whose it is.
     pub provider: Provider,
     pub(crate) folders: Vec<Folder>,
+    /// Graph's id of the folder above all.
+    pub(crate) root_id: String,
+    /// Folders that are no more: version and id.
+    pub(crate) gone_folders: Vec<(u64, String)>,
+    pub(crate) quirks: Quirks,
 }
 
 impl Mailbox {
@@ -216,8 +222,16 @@ impl Mailbox {
     }
 
     fn new(address: &str, provider: Provider, folders: Vec<Folder>) -> Self {
-        let (aliases, send_as) = (Vec::new(), Vec::new());
-        Self { address: address.to_owned(), aliases, send_as, provider, folders }
+        Self {
+            address: address.to_owned(),
+            aliases: Vec::new(),
+            send_as: Vec::new(),
+            provider,
+            folders,
+            root_id: format!("AAMkAGI2{}=", random_text(111)),
+            gone_folders: Vec::new(),
+            quirks: Quirks::default(),
+        }
     }
 
     /// Adds an address of the same mailbox.
@@ -231,6 +245,33 @@ impl Mailbox {
     #[must_use]
     pub fn may_send_as(mut self, address: &str) -> Self {
         self.send_as.push(address.to_owned());
+        self
+    }
+
+    /// Makes it behave so.
+    #[must_use]
+    pub fn with_quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks = quirks;
+        self
+    }
+
+    /// Names its special folders in German: the inbox is "Posteingang".
+    #[must_use]
+    pub fn in_german(mut self) -> Self {
+        for folder in &mut self.folders {
+            let name = match folder.well_known {
+                "inbox" => "Posteingang",
+                "drafts" => "Entwürfe",
+                "sentitems" => "Gesendete Elemente",
+                "deleteditems" => "Gelöschte Elemente",
+                "junkemail" => "Junk-E-Mail",
+                "outbox" => "Postausgang",
+                "archive" => "Archiv",
+                _ => continue,
+            };
+            folder.display = name.to_owned();
+        }
+        self.name_paths();
         self
     }
 

@@ -26,7 +26,19 @@ pub enum Place {
     GraphAttach,
     /// `POST …/messages/{id}/send`.
     GraphSendDraft,
-    /// Any `GET` of Graph.
+    /// `POST …/messages/{id}/move` and `…/copy`; of folders too.
+    GraphTransfer,
+    /// `POST …/mailFolders` and `…/childFolders`.
+    GraphFolder,
+    /// `POST …/importMime`.
+    GraphImport,
+    /// `POST /$batch` itself. Its parts are struck by `Status` and `Latency` of their own places.
+    GraphBatch,
+    /// `GET …/delta`.
+    GraphDelta,
+    /// `GET …/messages/{id}/$value`.
+    GraphValue,
+    /// Any other `GET` of Graph.
     GraphRead,
     /// The upload host.
     GraphUpload,

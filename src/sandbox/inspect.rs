@@ -58,10 +58,15 @@ impl Sandbox {
         uid
     }
 
-    /// The messages of a folder, by IMAP name; empty when there is no such folder.
+    /// The messages of a folder, by IMAP name or Graph's well-known name; empty when there is no
+    /// such folder.
     pub fn folder(&self, address: &str, folder: &str) -> Vec<StoredMessage> {
-        let state = self.cloud.state();
-        state.folder(address, folder).map(|folder| folder.messages.clone()).unwrap_or_default()
+        let mut state = self.cloud.state();
+        if let Some(known) = state.folder(address, folder) {
+            return known.messages.clone();
+        }
+        let known = state.well_known(address, folder).filter(|_| !folder.is_empty());
+        known.map(|folder| folder.messages.clone()).unwrap_or_default()
     }
 
     /// The messages of a mailbox's inbox.

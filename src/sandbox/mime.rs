@@ -196,6 +196,57 @@ fn push_attachment(out: &mut Vec<u8>, attachment: &Attachment) {
     }
 }
 
+/// The message as the service writes it another time: its parts between other boundaries, or with
+/// one more field when it has none.
+pub(crate) fn remade(raw: &[u8], count: usize) -> Vec<u8> {
+    let text = field_value(raw, "Content-Type").unwrap_or_default();
+    let start = text.to_ascii_lowercase().find("boundary=").map(|at| at + "boundary=".len());
+    let value = start.and_then(|at| text.get(at..)).unwrap_or_default();
+    let boundary = match value.strip_prefix('"') {
+        Some(rest) => rest.split('"').next(),
+        None => value.split([';', ' ', '\t']).next(),
+    };
+    let filler = "x".repeat(count % 7);
+    let Some(old) = boundary.filter(|boundary| !boundary.is_empty()) else {
+        return with_field(raw, "X-MS-Exchange-Made", &format!("{count}{filler}"));
+    };
+    let new = format!("_000_{count}{filler}_");
+    let (header, body) = raw.split_at(header_length(raw));
+    let quote = if value.starts_with('"') { "\"" } else { "" };
+    let swap = |bytes: &[u8], before: &str| {
+        replaced(bytes, format!("{before}{old}").as_bytes(), format!("{before}{new}").as_bytes())
+    };
+    [swap(header, &format!("={quote}")), swap(body, "--")].concat()
+}
+
+fn replaced(raw: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memmem::find(rest, old) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(new);
+        rest = &rest[at + old.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// The message with every third line end of its body a lone LF.
+pub(crate) fn with_lone_lf(raw: &[u8]) -> Vec<u8> {
+    let (header, body) = raw.split_at(header_length(raw));
+    let mut out = header.to_vec();
+    for (number, line) in body.split_inclusive(|&b| b == b'\n').enumerate() {
+        match line.strip_suffix(b"\r\n") {
+            Some(text) if number % 3 == 0 => {
+                out.extend_from_slice(text);
+                out.push(b'\n');
+            }
+            _ => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +286,20 @@ mod tests {
         assert_eq!(without_field(b"A: 1\nBcc: a\n\nx", "Bcc"), b"A: 1\n\nx");
         assert_eq!(without_field(b"A: 1\r\nBcc: a", "Bcc"), b"A: 1\r\n");
         assert_eq!(without_field(b"A: 1\nBcc: a\n\r\nx", "Bcc"), b"A: 1\n\r\nx");
+    }
+
+    #[test]
+    fn what_is_made_anew_differs_in_length_alone() {
+        let raw =
+            b"Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\n\r\nhi\r\n--b--\r\n";
+        let (one, other) = (remade(raw, 1), remade(raw, 2));
+        assert_ne!(one.len(), other.len());
+        for made in [&one, &other] {
+            assert_eq!(parse(made).expect("a message").body_text(0).as_deref(), Some("hi"));
+        }
+        let plain = b"Subject: a\r\n\r\nhi\r\nho\r\n";
+        assert!(remade(plain, 3).ends_with(plain) && remade(plain, 3) != plain);
+        assert_eq!(with_lone_lf(plain), b"Subject: a\r\n\r\nhi\nho\r\n");
     }
 
     #[test]

@@ -8,8 +8,10 @@
 
 mod accounts;
 mod ca;
+mod changes;
 mod entra;
 mod faults;
+mod folder;
 mod gmail;
 mod google;
 mod graph;
@@ -18,9 +20,12 @@ mod jwt;
 pub mod keys;
 mod mailbox;
 mod mime;
+mod quirks;
+mod reading;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod web;
 
 use std::io;
@@ -35,6 +40,7 @@ pub use self::accounts::{
 };
 pub use self::faults::{Fault, Place, What};
 pub use self::mailbox::{Attachment, StoredMessage};
+pub use self::quirks::{Limits, Quirks};
 pub use self::store::{Counters, Delivery, Login, SmtpSession, Via};
 
 use self::ca::Authority;

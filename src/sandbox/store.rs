@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use super::accounts::{App, Mailbox, Provider, ServiceAccount, Tenant};
 use super::faults::{Pending, Place};
-use super::graph::UploadSession;
+use super::graph::{Link, Tally, UploadSession};
 use super::mailbox::{Folder, StoredMessage};
+use super::quirks::Limits;
 use super::{Endpoints, mime};
 
 /// The cloud: shared by all listeners.
@@ -155,6 +156,10 @@ pub(crate) struct State {
     pub token_lifetime: Option<Duration>,
     pub assertions: HashSet<String>,
     pub uploads: HashMap<String, UploadSession>,
+    /// Next and delta links that were handed out, by token.
+    pub links: HashMap<String, Link>,
+    pub limits: Limits,
+    pub tally: Tally,
     pub busy: HashMap<(String, String), usize>,
     pub deliveries: Vec<Delivery>,
     pub counters: Counters,

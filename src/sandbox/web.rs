@@ -186,7 +186,7 @@ async fn strike(State(site): State<Site>, mut request: Request, next: Next) -> R
 }
 
 /// The answer of an overloaded or broken service.
-fn status(code: u16, retry_after: Option<u64>) -> Response {
+pub(crate) fn status(code: u16, retry_after: Option<u64>) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let name = match code {
         401 => "InvalidAuthenticationToken",

@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc2822;
 
 use super::super::accounts::{guid, random_text};
 use super::super::mailbox::Attachment;
+use super::super::mime;
 use super::error::GraphError;
 
 /// Octets of UTF-8 in one encoded word: 75 characters at most (RFC 2047 section 2).
@@ -51,6 +52,17 @@ pub(super) fn mime(message: &Value) -> Result<Vec<u8>, GraphError> {
     }
     own_headers(&message["internetMessageHeaders"], &mut head)?;
     Ok(with_body(head, &message["body"]))
+}
+
+/// The message with its text replaced; the rest of the header stays.
+pub(super) fn with_other_body(raw: &[u8], body: &Value) -> Vec<u8> {
+    let is_kept = |field: &&[u8]| {
+        let name = mime::field_name(field).to_ascii_lowercase();
+        !name.starts_with(b"content-") && name != b"mime-version"
+    };
+    let kept = mime::fields(raw).into_iter().filter(is_kept);
+    let line = |field: &[u8]| String::from_utf8_lossy(field).trim_end().to_owned();
+    with_body(kept.map(line).collect(), body)
 }
 
 fn with_body(mut head: Vec<String>, body: &Value) -> Vec<u8> {

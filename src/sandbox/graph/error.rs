@@ -13,11 +13,13 @@ pub(super) struct GraphError {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
+    /// Seconds to wait.
+    pub retry_after: Option<u64>,
 }
 
 impl GraphError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: None }
     }
 
     pub fn bad(code: &'static str, message: impl Into<String>) -> Self {
@@ -67,7 +69,7 @@ impl IntoResponse for GraphError {
 
 /// A path that no route knows.
 pub(super) async fn no_such_segment(uri: Uri) -> GraphError {
-    if uri.path().starts_with("/v1.0/me/") {
+    if ["/v1.0/me/", "/beta/me/"].iter().any(|start| uri.path().starts_with(start)) {
         let text = "/me request is only valid with delegated authentication flow.";
         return GraphError::bad("BadRequest", text);
     }
@@ -79,4 +81,10 @@ pub(super) async fn no_such_segment(uri: Uri) -> GraphError {
 pub(super) async fn no_such_method(method: Method) -> GraphError {
     let text = format!("The OData request is not supported: {method}.");
     GraphError::new(StatusCode::METHOD_NOT_ALLOWED, "Request_BadRequest", text)
+}
+
+/// MIME is read at `/messages/{id}/$value` alone (facts/graph-mail.md section 6).
+pub(super) async fn not_supported() -> GraphError {
+    let text = "The OData request is not supported.";
+    GraphError::new(StatusCode::METHOD_NOT_ALLOWED, "ErrorInvalidRequest", text)
 }

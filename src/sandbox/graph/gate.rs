@@ -6,6 +6,7 @@
 //! `request-id`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -19,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use super::super::accounts::{Mailbox, Provider, guid};
 use super::super::store::{Cloud, State as Store};
 use super::super::web;
+use super::batch;
 use super::error::GraphError;
 
 /// The resource in the tokens we take.
@@ -39,6 +41,12 @@ pub(super) struct Caller {
     roles: Vec<String>,
     /// `Prefer: IdType="ImmutableId"`.
     pub immutable: bool,
+    /// `Prefer: odata.maxpagesize=…`.
+    pub page_size: Option<usize>,
+    /// True in the version `beta`.
+    pub beta: bool,
+    /// Path and query as they came, octet by octet.
+    pub asked: String,
 }
 
 /// What an application may be granted for mail.
@@ -47,6 +55,8 @@ pub(super) enum Right {
     Read,
     Write,
     Send,
+    /// What only `Mail-Advanced` may.
+    Advanced,
 }
 
 impl Caller {
@@ -56,6 +66,7 @@ impl Caller {
             Right::Read => &["Mail.Read", "Mail.ReadWrite"],
             Right::Write => &["Mail.ReadWrite"],
             Right::Send => &["Mail.Send"],
+            Right::Advanced => &["Mail-Advanced.ReadWrite.All"],
         };
         if !self.roles.iter().any(|role| wanted.contains(&role.as_str())) {
             return Err(GraphError::access_denied());
@@ -77,6 +88,16 @@ impl Caller {
         Ok(mailbox.address.clone())
     }
 
+    /// `v1.0` or `beta`.
+    pub fn version(&self) -> &'static str {
+        if self.beta { "beta" } else { "v1.0" }
+    }
+
+    /// The path as it came.
+    pub fn path(&self) -> &str {
+        self.asked.split('?').next().unwrap_or_default()
+    }
+
     /// Object id or user principal name, in the token's own tenant; an alias is neither.
     fn is(&self, mailbox: &Mailbox, user: &str) -> bool {
         matches!(&mailbox.provider, Provider::Microsoft { tenant, object_id, .. }
@@ -92,16 +113,36 @@ pub(super) async fn gate(
     request: Request,
     next: Next,
 ) -> Response {
-    let request_id = guid();
+    cloud.state().tally.requests += 1;
+    if batch::is_batch(request.uri().path()) {
+        return batch::answer(&cloud, request, next).await;
+    }
+    answer(&cloud, request, next).await
+}
+
+/// One request, alone or out of a batch.
+pub(super) async fn answer(cloud: &Arc<Cloud>, request: Request, next: Next) -> Response {
     let client_id = request.headers().get("client-request-id").cloned();
-    let date = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    let response = match enter(&cloud, request, next).await {
+    let response = match enter(cloud, request, next).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     };
+    finished(response, client_id)
+}
+
+/// Writes refusals out and puts the ids on.
+pub(super) fn finished(response: Response, client_id: Option<HeaderValue>) -> Response {
+    let request_id = guid();
+    let date = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let client_text = client_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(&request_id);
     let mut response = match response.extensions().get::<GraphError>() {
-        Some(error) => web::json(error.status, &error.body(&request_id, client_text, &date)),
+        Some(error) => {
+            let mut written = web::json(error.status, &error.body(&request_id, client_text, &date));
+            if let Some(seconds) = error.retry_after {
+                written.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            written
+        }
         None => response,
     };
     let headers = response.headers_mut();
@@ -117,17 +158,49 @@ pub(super) async fn gate(
 
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
-async fn enter(cloud: &Arc<Cloud>, request: Request, next: Next) -> Result<Response, GraphError> {
-    let caller = caller(cloud, request.headers())?;
-    let user = request.uri().path().split('/').nth(3).unwrap_or_default().to_ascii_lowercase();
+async fn enter(
+    cloud: &Arc<Cloud>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, GraphError> {
+    let asked = request.uri().path_and_query().map_or("", |both| both.as_str()).to_owned();
+    let path = plain_path(request.uri().path());
+    cloud.state().tally.count(request.method().as_str(), &path);
+    let mut caller = caller(cloud, request.headers())?;
+    caller.beta = path.starts_with("/beta/");
+    caller.asked.clone_from(&asked);
+    let query = asked.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+    let broken = |_| GraphError::bad("BadRequest", "The path can't be read.");
+    *request.uri_mut() = format!("{path}{query}").parse().map_err(broken)?;
+    let user = path.split('/').nth(3).unwrap_or_default().replace("%40", "@").to_ascii_lowercase();
     let _slot = Slot::take(cloud, &caller.app, &user)?;
+    let latency = cloud.state().limits.latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
     let (mut parts, body) = request.into_parts();
     let body = limited(body).await?;
     parts.extensions.insert(caller);
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
-fn caller(cloud: &Cloud, headers: &HeaderMap) -> Result<Caller, GraphError> {
+/// Collections by the spelling of the routes: Graph does not mind the case.
+const COLLECTIONS: [&str; 4] = ["users", "mailFolders", "childFolders", "messages"];
+
+/// `users('a')/mailFolders('b')` is `users/a/mailFolders/b`, and `delta()` is `delta`.
+fn plain_path(path: &str) -> String {
+    let mut out = Vec::new();
+    for segment in path.split('/') {
+        let keyed = segment.strip_suffix("')").and_then(|rest| rest.split_once("('"));
+        let (name, key) = keyed.map_or((segment, None), |(name, key)| (name, Some(key)));
+        let known = COLLECTIONS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+        out.push(known.unwrap_or_else(|| name.trim_end_matches("()")));
+        out.extend(key);
+    }
+    out.join("/")
+}
+
+pub(super) fn caller(cloud: &Cloud, headers: &HeaderMap) -> Result<Caller, GraphError> {
     let text = web::bearer(headers).ok_or_else(|| GraphError::token("Access token is empty."))?;
     let store = cloud.state();
     let known = store.tokens.contains_key(text);
@@ -141,20 +214,28 @@ fn caller(cloud: &Cloud, headers: &HeaderMap) -> Result<Caller, GraphError> {
     if token.audience != AUDIENCE {
         return Err(GraphError::token("Access token validation failure. Invalid audience."));
     }
-    let immutable = headers.get_all("prefer").iter().any(|value| {
-        value.to_str().is_ok_and(|text| {
-            text.split(',').any(|one| one.trim().eq_ignore_ascii_case("IdType=\"ImmutableId\""))
-        })
-    });
-    Ok(Caller {
+    let mut caller = Caller {
         app: token.app.clone(),
         tenant: token.tenant.clone(),
         roles: token.roles.clone(),
-        immutable,
-    })
+        immutable: false,
+        page_size: None,
+        beta: false,
+        asked: String::new(),
+    };
+    let prefer = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    for wish in prefer.flat_map(|text| text.split(',')).map(str::trim) {
+        caller.immutable |= wish.eq_ignore_ascii_case("IdType=\"ImmutableId\"");
+        if let Some((name, size)) = wish.split_once('=')
+            && name.trim().eq_ignore_ascii_case("odata.maxpagesize")
+        {
+            caller.page_size = size.trim().trim_matches('"').parse().ok();
+        }
+    }
+    Ok(caller)
 }
 
-async fn limited(body: Body) -> Result<Bytes, GraphError> {
+pub(super) async fn limited(body: Body) -> Result<Bytes, GraphError> {
     let mut kept = Vec::new();
     let mut length = 0;
     let mut stream = body.into_data_stream();
@@ -187,6 +268,7 @@ impl Slot {
     fn take(cloud: &Arc<Cloud>, app: &str, user: &str) -> Result<Self, GraphError> {
         let key = (app.to_owned(), mailbox_key(cloud, user));
         let mut store = cloud.state();
+        within_budget(&mut store, &key)?;
         let running = store.busy.entry(key.clone()).or_default();
         if *running >= MAX_AT_ONCE {
             let text = "Application is over its MailboxConcurrency limit.";
@@ -199,6 +281,27 @@ impl Slot {
         drop(store);
         Ok(Self { cloud: cloud.clone(), key })
     }
+}
+
+/// Requests that are throttled count too (facts/graph-mail.md section 11).
+fn within_budget(store: &mut Store, key: &(String, String)) -> Result<(), GraphError> {
+    let Some((most, window)) = store.limits.budget else { return Ok(()) };
+    let now = Instant::now();
+    let recent = store.tally.recent.entry(key.clone()).or_default();
+    while recent.front().is_some_and(|time| now.duration_since(*time) >= window) {
+        recent.pop_front();
+    }
+    recent.push_back(now);
+    if recent.len() <= most {
+        return Ok(());
+    }
+    // When enough of them are old.
+    let oldest = recent.get(recent.len() - most - 1).copied().unwrap_or(now);
+    let wait = window.saturating_sub(now.duration_since(oldest));
+    let text = "Application is over its ApplicationThrottled limit.";
+    let mut error = GraphError::new(StatusCode::TOO_MANY_REQUESTS, "ApplicationThrottled", text);
+    error.retry_after = Some(wait.as_secs() + 1);
+    Err(error)
 }
 
 impl Drop for Slot {
@@ -217,4 +320,24 @@ fn mailbox_key(cloud: &Cloud, user: &str) -> String {
         mailbox.object_id().eq_ignore_ascii_case(user) || mailbox.address.eq_ignore_ascii_case(user)
     });
     found.map_or_else(|| user.to_owned(), |mailbox| mailbox.address.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_brackets_are_segments() {
+        let table = [
+            (
+                "/v1.0/users('a%40b')/mailFolders('c=')/messages/delta()",
+                "/v1.0/users/a%40b/mailFolders/c=/messages/delta",
+            ),
+            ("/v1.0/Users/a/mailfolders/Inbox", "/v1.0/users/a/mailFolders/Inbox"),
+            ("/v1.0/users/a/messages/b/$value", "/v1.0/users/a/messages/b/$value"),
+        ];
+        for (path, want) in table {
+            assert_eq!(plain_path(path), want);
+        }
+    }
 }

@@ -45,7 +45,9 @@ pub(super) async fn send_mail(
     };
     let raw = submit(&mut store, &caller, &address, raw, via)?;
     if save && let Some(sent) = store.well_known(&address, "sentitems") {
-        sent.add(StoredMessage::new(raw).flagged("\\Seen"));
+        let mut copy = StoredMessage::new(raw).flagged("\\Seen");
+        copy.transported = false;
+        sent.add(copy);
     }
     drop(store);
     cloud.changed();

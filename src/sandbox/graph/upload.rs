@@ -186,10 +186,12 @@ fn finish(store: &mut Store, cloud: &Cloud, token: &str) -> Response {
         "{}/api/v2.0/Users('{}')/Messages('{}')/Attachments('{}')",
         cloud.endpoints.upload_url, session.mailbox, session.message, session.file.id
     );
-    let mailbox = store.mailbox_mut(&session.mailbox);
-    let messages = mailbox.into_iter().flat_map(|m| &mut m.folders).flat_map(|f| &mut f.messages);
-    let mut drafts = messages.filter(|message| message.immutable_id == session.message);
-    let Some(draft) = drafts.next() else {
+    let folders = store.mailbox_mut(&session.mailbox).into_iter().flat_map(|m| &mut m.folders);
+    let mut drafts = folders.filter_map(|folder| {
+        let uid = folder.by_id(&session.message, true)?.uid;
+        folder.message_mut(uid)
+    });
+    let Some(mut draft) = drafts.next() else {
         return refusal(StatusCode::NOT_FOUND, "ErrorItemNotFound", "The draft is gone.");
     };
     draft.attachments.push(session.file);

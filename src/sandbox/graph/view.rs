@@ -1,123 +1,171 @@
-//! Messages and folders as Graph's JSON shows them.
+//! Messages as Graph's JSON shows them.
 //!
 //! Danger: a property that is made up (a size, a header) would let a client rely on it. Rule: what
 //! stands here is read from the stored MIME and flags, in Graph's spelling; ids are in the form the
-//! request asked for.
+//! request asked for; only what was asked for is made, for a page may have a thousand messages.
 
-use mail_parser::{Address, Message};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
-use time::macros::format_description;
 
-use super::super::mailbox::{Folder, StoredMessage};
-use super::super::mime;
-use super::odata::Query;
+use super::super::mailbox::StoredMessage;
+use super::extended::{self, Property};
 
-/// Graph's time stamps.
+/// What a message shows when nothing is selected. Header fields must be asked for by name.
+const SHOWN: [&str; 29] = [
+    "createdDateTime",
+    "lastModifiedDateTime",
+    "changeKey",
+    "categories",
+    "receivedDateTime",
+    "sentDateTime",
+    "hasAttachments",
+    "internetMessageId",
+    "subject",
+    "bodyPreview",
+    "importance",
+    "parentFolderId",
+    "conversationId",
+    "conversationIndex",
+    "isDeliveryReceiptRequested",
+    "isReadReceiptRequested",
+    "isRead",
+    "isDraft",
+    "webLink",
+    "inferenceClassification",
+    "body",
+    "sender",
+    "from",
+    "toRecipients",
+    "ccRecipients",
+    "bccRecipients",
+    "replyTo",
+    "flag",
+    "id",
+];
+
+/// True for what `$select` may name.
+pub(super) fn is_property(name: &str) -> bool {
+    SHOWN.contains(&name) || matches!(name, "internetMessageHeaders" | "uniqueBody")
+}
+
+/// Graph's time stamps: whole seconds.
 pub(super) fn stamp(time: OffsetDateTime) -> String {
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    time.format(&form).unwrap_or_default()
+    let time = time.to_offset(time::UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
+/// The version of an item: another one after every change.
+pub(super) fn change_key(message: &StoredMessage) -> String {
+    let version = message.versions.last().to_be_bytes();
+    format!("CQAAABYAAAD{}", STANDARD.encode([&version[..], &version[..]].concat()))
+}
+
+pub(super) fn etag(message: &StoredMessage) -> String {
+    format!("W/\"{}\"", change_key(message))
 }
 
 /// A message resource.
 pub(super) fn message(
     stored: &StoredMessage,
-    folder: &Folder,
+    folder_id: &str,
     immutable: bool,
-    query: &Query,
+    select: &[String],
+    expand: &[Property],
 ) -> Value {
-    let id = stored.graph_id(folder, immutable);
-    let mut all = whole(stored, folder, &id);
-    if !query.select.is_empty() {
-        all.retain(|name, _| {
-            name.starts_with('@')
-                || name == "id"
-                || query.select.iter().any(|wanted| wanted == name)
-        });
+    let mut all = Map::new();
+    all.insert("@odata.etag".into(), etag(stored).into());
+    all.insert("id".into(), stored.graph_id(immutable).into());
+    let mut show = |name: &str| {
+        if let Some(value) = property(stored, folder_id, name) {
+            all.insert(name.to_owned(), value);
+        }
+    };
+    if select.is_empty() {
+        SHOWN.iter().for_each(|name| show(name));
+    } else {
+        select.iter().for_each(|name| show(name));
     }
-    if !query.expand.is_empty() {
-        let values: Vec<Value> = query
-            .expand
+    if !expand.is_empty() {
+        let values: Vec<Value> = expand
             .iter()
-            .filter_map(|id| {
-                let value = stored.extended.get(&property_key(id))?;
-                Some(json!({"id": id, "value": value}))
+            .filter_map(|wanted| {
+                let value = extended::value(stored, &wanted.key)?;
+                Some(json!({"id": wanted.shown, "value": value}))
             })
             .collect();
-        all.insert("singleValueExtendedProperties".into(), values.into());
+        // A message that has none of them has no list either.
+        if !values.is_empty() {
+            all.insert("singleValueExtendedProperties".into(), values.into());
+        }
     }
     all.into()
 }
 
-fn whole(stored: &StoredMessage, folder: &Folder, id: &str) -> Map<String, Value> {
-    let parsed = mime::parse(&stored.raw);
-    let received = stamp(stored.received);
-    let has_files = !stored.attachments.is_empty()
-        || parsed.as_ref().is_some_and(|message| message.attachment_count() > 0);
-    let flagged = stored.flags.contains("\\Flagged");
-    let of = |read: fn(&Message<'_>) -> Value| parsed.as_ref().map_or(Value::Null, read);
-    let Value::Object(object) = json!({
-        "@odata.etag": format!("W/\"{:x}\"", stored.raw.len() * 31 + stored.flags.len()),
-        "id": id,
-        "createdDateTime": received,
-        "lastModifiedDateTime": received,
-        "receivedDateTime": received,
-        "sentDateTime": received,
-        "hasAttachments": has_files,
-        "internetMessageId": mime::field_value(&stored.raw, "Message-ID"),
-        "subject": of(|m| m.subject().unwrap_or_default().into()),
-        "bodyPreview": of(|m| m.body_preview(255).unwrap_or_default().into()),
-        "importance": "normal",
-        "parentFolderId": folder.graph_id,
-        "isRead": stored.flags.contains("\\Seen"),
-        "isDraft": stored.draft,
-        "flag": {"flagStatus": if flagged { "flagged" } else { "notFlagged" }},
-        "from": of(|m| first(m.from())),
-        "sender": of(|m| first(m.sender().or(m.from()))),
-        "toRecipients": of(|m| addresses(m.to())),
-        "ccRecipients": of(|m| addresses(m.cc())),
-        "bccRecipients": of(|m| addresses(m.bcc())),
-        "replyTo": of(|m| addresses(m.reply_to())),
-    }) else {
-        return Map::new();
-    };
-    object
-}
-
-fn first(list: Option<&Address<'_>>) -> Value {
-    addresses(list).get(0).cloned().unwrap_or(Value::Null)
-}
-
-fn addresses(list: Option<&Address<'_>>) -> Value {
-    let one = |addr: &mail_parser::Addr<'_>| {
-        let address = addr.address().unwrap_or_default();
-        json!({"emailAddress": {"name": addr.name().unwrap_or(address), "address": address}})
-    };
-    list.map(|list| list.iter().map(one).collect()).unwrap_or_else(|| json!([]))
-}
-
-/// A mailFolder resource.
-pub(super) fn folder(folder: &Folder) -> Value {
-    let unread = folder.messages.iter().filter(|m| !m.flags.contains("\\Seen")).count();
-    let name = if folder.well_known == "inbox" { "Inbox" } else { folder.name.as_str() };
-    json!({
-        "id": folder.graph_id,
-        "displayName": name,
-        "parentFolderId": "AQMkAGI2root=",
-        "childFolderCount": 0,
-        "unreadItemCount": unread,
-        "totalItemCount": folder.messages.len(),
-        "isHidden": folder.well_known == "recoverableitemsdeletions",
+fn property(stored: &StoredMessage, folder_id: &str, name: &str) -> Option<Value> {
+    Some(match name {
+        "createdDateTime" | "receivedDateTime" => stamp(stored.received).into(),
+        "lastModifiedDateTime" => stamp(stored.modified).into(),
+        "changeKey" => change_key(stored).into(),
+        "categories" => json!(stored.categories),
+        "importance" => stored.importance.clone().into(),
+        "parentFolderId" => folder_id.into(),
+        "conversationId" => format!("AAQkAGI2{}", stored.immutable_id).into(),
+        "conversationIndex" => "AQHY".into(),
+        "isDeliveryReceiptRequested" if stored.draft => false.into(),
+        "isDeliveryReceiptRequested" => Value::Null,
+        "isReadReceiptRequested" => false.into(),
+        "isRead" => stored.is_read().into(),
+        "isDraft" => stored.draft.into(),
+        "webLink" => "https://outlook.office365.com/owa/?viewmodel=ReadMessageItem".into(),
+        "inferenceClassification" => "focused".into(),
+        "flag" => json!({"flagStatus": flag_status(stored)}),
+        "hasAttachments" => (!stored.attachments.is_empty() || stored.text().has_files).into(),
+        "bodyPreview" => stored.text().preview.clone().into(),
+        "body" | "uniqueBody" => {
+            let kind = if stored.text().html { "html" } else { "text" };
+            json!({"contentType": kind, "content": stored.text().content})
+        }
+        _ => return header_property(stored, name),
     })
 }
 
-/// One spelling for `Boolean 0x0E01`, `Boolean 0xe01` and `boolean 0xE01`.
-pub(super) fn property_key(id: &str) -> String {
-    let lower = id.to_ascii_lowercase();
-    match lower.split_once(" 0x") {
-        Some((kind, digits)) => format!("{kind} 0x{}", digits.trim_start_matches('0')),
-        None => lower,
+fn flag_status(stored: &StoredMessage) -> &'static str {
+    match stored.flags.contains("\\Flagged") {
+        true => "flagged",
+        false if stored.completed => "complete",
+        false => "notFlagged",
     }
+}
+
+fn header_property(stored: &StoredMessage, name: &str) -> Option<Value> {
+    let head = stored.head();
+    Some(match name {
+        "sentDateTime" => stamp(head.sent.unwrap_or(stored.received)).into(),
+        "internetMessageId" => json!(head.message_id),
+        "subject" => head.subject.clone().into(),
+        "sender" => head.sender.clone(),
+        "from" => head.from.clone(),
+        "toRecipients" => head.to.clone(),
+        "ccRecipients" => head.cc.clone(),
+        "bccRecipients" => head.bcc.clone(),
+        "replyTo" => head.reply_to.clone(),
+        // Kept for what came through transport alone.
+        "internetMessageHeaders" if stored.draft || !stored.transported => return None,
+        "internetMessageHeaders" => {
+            head.fields.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -125,22 +173,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selection_keeps_the_id() {
-        let folder = Folder::new("INBOX", "inbox", "");
+    fn selection_keeps_the_id_and_header_fields_must_be_asked_for() {
         let raw = b"From: A <a@x>\r\nMessage-ID: <1@x>\r\nSubject: hi\r\n\r\nbody\r\n";
-        let stored = StoredMessage::new(raw.to_vec()).flagged("\\Seen");
-        let query = Query::parse(Some("$select=subject,isRead,from")).expect("good");
-        let value = message(&stored, &folder, true, &query);
+        let mut stored = StoredMessage::new(raw.to_vec()).flagged("\\Seen");
+        let select = ["subject", "isRead", "from"].map(str::to_owned);
+        let value = message(&stored, "f", true, &select, &[]);
         assert_eq!(value["id"], stored.immutable_id);
         assert_eq!((&value["subject"], &value["isRead"]), (&json!("hi"), &json!(true)));
         assert_eq!(value["from"]["emailAddress"], json!({"name": "A", "address": "a@x"}));
         assert_eq!(value.get("internetMessageId"), None);
+        let all = message(&stored, "f", true, &[], &[]);
+        assert_eq!(
+            (&all["parentFolderId"], &all["body"]["contentType"]),
+            (&json!("f"), &json!("text"))
+        );
+        assert_eq!(all.get("internetMessageHeaders"), None);
+        let headers = ["internetMessageHeaders".to_owned()];
+        let value = message(&stored, "f", true, &headers, &[]);
+        assert_eq!(value["internetMessageHeaders"][2], json!({"name": "Subject", "value": "hi"}));
+        stored.draft = true;
+        assert_eq!(message(&stored, "f", true, &headers, &[]).get("internetMessageHeaders"), None);
     }
 
     #[test]
-    fn property_ids_have_one_spelling() {
-        for id in ["Boolean 0x0E01", "boolean 0xe01", "BOOLEAN 0xE01"] {
-            assert_eq!(property_key(id), "boolean 0xe01");
-        }
+    fn stamps_are_in_utc() {
+        let time = time::macros::datetime!(2024-02-03 04:05:06.789 +01:00);
+        assert_eq!(stamp(time), "2024-02-03T03:05:06Z");
     }
 }

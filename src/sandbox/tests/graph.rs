@@ -4,18 +4,18 @@ use reqwest::{Method, Response};
 
 use super::*;
 
-struct Graph {
-    world: World,
-    token: String,
+pub(super) struct Graph {
+    pub world: World,
+    pub token: String,
 }
 
 impl Graph {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = World::new().await;
         Self { token: world.graph_token().await, world }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.world.http.request(method, self.world.graph(path)).bearer_auth(&self.token)
     }
 
@@ -35,7 +35,7 @@ impl Graph {
     }
 }
 
-async fn answer(response: Response) -> (u16, Value) {
+pub(super) async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.expect("a body");
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))

@@ -5,6 +5,8 @@ mod exchange;
 mod faults;
 mod google;
 mod graph;
+mod graph_delta;
+mod graph_mailbox;
 mod imap;
 mod pop3;
 mod smtp;

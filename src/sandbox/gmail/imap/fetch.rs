@@ -234,7 +234,8 @@ mod tests {
         let mut words = Words(what.as_bytes());
         let items = items(&mut words)?;
         words.done()?;
-        let message = StoredMessage { uid: 7, ..StoredMessage::new(raw.to_vec()) };
+        let mut message = StoredMessage::new(raw.to_vec());
+        message.uid = 7;
         let answer = answer(1, &message.flagged("\\Seen"), &items);
         Some(String::from_utf8(answer).expect("ASCII"))
     }

@@ -55,7 +55,9 @@ impl Session {
             else {
                 return no("[ALREADYEXISTS] Duplicate folder name (Failure)");
             };
-            mailbox.folders.push(Folder::new(name, "", ""));
+            if mailbox.create_path(name).is_err() {
+                return no("[CANNOT] Invalid name (Failure)");
+            }
             return done("Success");
         }
         let Some(folder) = store.folder_mut(&address, name) else { return no(NONEXISTENT) };
@@ -67,7 +69,10 @@ impl Session {
             return no("[CANNOT] A system folder stays (Failure)");
         }
         if let Some(mailbox) = store.mailbox_mut(&address) {
-            mailbox.folders.retain(|folder| folder.name != name);
+            // What can't go was refused above; below a folder there may be nothing that can't.
+            if mailbox.delete_path(name).is_err() {
+                return no("[CANNOT] A system folder stays (Failure)");
+            }
         }
         done("Success")
     }

@@ -94,7 +94,7 @@ impl Session {
         let State::Selected(address, view) = &mut self.state else { return None };
         let number = view.number(uid)?;
         let mut store = self.door.cloud.state();
-        let message = store.folder_mut(address, &view.folder)?.message_mut(uid)?;
+        let mut message = store.folder_mut(address, &view.folder)?.message_mut(uid)?;
         let reads = items.iter().any(|item| matches!(item, Item::Text(s) if s.marks_seen));
         if reads && !view.read_only && message.flags.insert("\\Seen".into()) {
             view.told.insert(uid, message.flags.clone());
@@ -102,9 +102,9 @@ impl Session {
             if !items.contains(&Item::Flags) {
                 with_flags.push(Item::Flags);
             }
-            return Some(fetch::answer(number, message, &with_flags));
+            return Some(fetch::answer(number, &message, &with_flags));
         }
-        Some(fetch::answer(number, message, items))
+        Some(fetch::answer(number, &message, items))
     }
 
     async fn store(&mut self, mut words: Words<'_>, by_uid: bool) -> io::Result<Answer> {
@@ -120,13 +120,15 @@ impl Session {
             for uid in uids {
                 let message =
                     store.folder_mut(address, &view.folder).and_then(|f| f.message_mut(uid));
-                let (Some(message), Some(number)) = (message, view.number(uid)) else { continue };
-                change.apply(message);
+                let (Some(mut message), Some(number)) = (message, view.number(uid)) else {
+                    continue;
+                };
+                change.apply(&mut message);
                 view.told.insert(uid, message.flags.clone());
                 if !change.silent {
                     let items: &[Item] =
                         if by_uid { &[Item::Uid, Item::Flags] } else { &[Item::Flags] };
-                    lines.push(fetch::answer(number, message, items));
+                    lines.push(fetch::answer(number, &message, items));
                 }
             }
         }
@@ -268,10 +270,8 @@ fn remove_deleted(folder: &mut Folder, chosen: impl Fn(u32) -> bool) {
 fn copy_into(target: &mut Folder, messages: &[StoredMessage], moves: bool) -> String {
     let (mut from, mut to) = (Vec::new(), Vec::new());
     for message in messages {
-        let mut copy = message.clone();
-        if !moves {
-            copy.immutable_id = StoredMessage::new(Vec::new()).immutable_id;
-        }
+        let mut copy = if moves { message.clone() } else { message.copied() };
+        copy.moved_in = moves;
         from.push(message.uid.to_string());
         to.push(target.add(copy).to_string());
     }
