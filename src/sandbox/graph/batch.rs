@@ -191,7 +191,8 @@ fn read_part(json: &Value, version: &str, token: Option<&HeaderValue>) -> Result
     let method = text("method").and_then(|method| method.to_ascii_uppercase().parse().ok());
     let method: Method = method.ok_or_else(|| invalid("A request has no method."))?;
     let url = text("url").ok_or_else(|| invalid("A request has no url."))?;
-    if url.contains("://") && !url.contains('?') || url.starts_with("http") {
+    let lower = url.to_ascii_lowercase();
+    if lower.starts_with("https:") || lower.starts_with("http:") || lower.starts_with("//") {
         return Err(invalid("The url must be relative to the version of the batch."));
     }
     let url = url.trim_start_matches('/');

@@ -30,6 +30,8 @@ mod merge;
 mod message;
 mod name;
 mod newline;
+#[cfg(all(test, feature = "sandbox"))]
+mod operations;
 mod poll;
 mod role;
 #[cfg(all(test, feature = "sandbox"))]

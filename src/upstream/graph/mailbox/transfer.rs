@@ -10,7 +10,6 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use reqwest::Method;
-use ring::digest::{SHA256, digest};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -21,7 +20,7 @@ use super::{Engine, OpenFolder};
 use crate::mail::mailbox::{Copied, Moved, Size, Uid};
 use crate::mail::{Error, Kind};
 use crate::protocol::mime::fields;
-use crate::store::{Applied, Changes, Known, NewMessage};
+use crate::store::{Changes, Known, NewMessage};
 use crate::upstream::graph::ask::{Part, Urgency};
 use crate::upstream::graph::client::{Answer, percent_encode};
 
@@ -136,23 +135,14 @@ async fn renumber(
     let same = |one: &Indexed| {
         one.as_new(one.known.graph_id.clone(), one.known.etag.clone(), one.known.size)
     };
-    let replaced: Vec<NewMessage> = messages.iter().map(same).collect();
-    if replaced.is_empty() {
+    let added: Vec<NewMessage> = messages.iter().map(same).collect();
+    if added.is_empty() {
         return Ok(Vec::new());
     }
-    let applied = writing.apply(Changes { replaced, ..Changes::default() }).await?;
-    Ok(pairs_of_replaced(&messages, &applied))
-}
-
-fn pairs_of_replaced(messages: &[Indexed], applied: &Applied) -> Vec<(Uid, Uid)> {
-    let by_object: HashMap<[u8; 16], Uid> =
-        applied.entries.iter().map(|entry| (entry.object_id, entry.uid)).collect();
-    let pair = |one: &Indexed| {
-        let digest = digest(&SHA256, one.known.graph_id.as_bytes());
-        let object_id: [u8; 16] = digest.as_ref()[..16].try_into().ok()?;
-        Some((one.known.uid, *by_object.get(&object_id)?))
-    };
-    messages.iter().filter_map(pair).collect()
+    // Gone is gone first: the same ids come back under new UIDs.
+    let removed = added.iter().map(|message| message.graph_id.clone()).collect();
+    let applied = writing.apply(Changes { added, removed, ..Changes::default() }).await?;
+    Ok(messages.iter().map(|one| one.known.uid).zip(applied.added).collect())
 }
 
 fn part(graph_id: &str, action: &str, to: &OpenFolder) -> Part {
@@ -190,7 +180,10 @@ struct Moving {
     moved: Vec<(Uid, NewMessage)>,
     /// Ids that are in the source no more.
     removed: Vec<String>,
+    /// The first.
     failure: Option<Error>,
+    /// The first failure that may have been none.
+    uncertainty: Option<Error>,
 }
 
 impl Moving {
@@ -203,7 +196,7 @@ impl Moving {
             let answers = match from.engine.graph.batch(&parts, Urgency::Waiting).await {
                 Ok(answers) => answers,
                 Err(error) => {
-                    self.failure.get_or_insert(error);
+                    self.uncertainty.get_or_insert(error);
                     unclear.append(&mut open);
                     break;
                 }
@@ -216,12 +209,14 @@ impl Moving {
                 } else if is_conflict(answer) && attempt == 0 {
                     conflicts.push(*one);
                 } else {
+                    let error = from.engine.graph.refusal("moving messages", answer);
                     // Also 404: it may be the target that is gone.
                     if is_unclear(status) || status == reqwest::StatusCode::NOT_FOUND {
                         unclear.push(*one);
+                        self.uncertainty.get_or_insert(error);
+                    } else {
+                        self.failure.get_or_insert(error);
                     }
-                    let error = || from.engine.graph.refusal("moving messages", answer);
-                    self.failure.get_or_insert_with(error);
                 }
             }
             open = conflicts;
@@ -230,10 +225,6 @@ impl Moving {
             }
         }
         self.look(from, to, &unclear).await;
-        if self.removed.len() == messages.len() {
-            // Every one is in its place, or gone, whatever the answers were.
-            self.failure = None;
-        }
         // In the order asked, whatever the order in which they were found.
         self.moved.sort_by_key(|(uid, _)| messages.iter().position(|one| one.known.uid == *uid));
     }
@@ -262,14 +253,16 @@ impl Moving {
             Err(error) => {
                 let text = format!("{}; what was moved shows at the next refresh", error.text);
                 let unknown = Error::new(Kind::OutcomeUnknown, text).with_source(error);
-                self.failure = Some(unknown);
+                self.failure.get_or_insert(unknown);
                 return;
             }
         };
         for (one, folder) in unclear.iter().zip(folders) {
             match folder {
                 Some(folder) if folder == to.graph_id => self.moved(one, None),
-                Some(folder) if folder == from.graph_id => {}
+                Some(folder) if folder == from.graph_id => {
+                    self.failure = self.failure.take().or_else(|| self.uncertainty.take());
+                }
                 Some(_) | None => self.removed.push(one.known.graph_id.clone()),
             }
         }

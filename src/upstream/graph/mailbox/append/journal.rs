@@ -19,8 +19,8 @@ use crate::upstream::graph::mailbox::message::{append_patch, came_by_append, new
 
 /// Stands before the id of a draft that lacks attachments. The service's ids have no colon.
 const PARTIAL: &str = "partial:";
-/// A client that has not tried again for so long will not.
-const REMEMBERED: Duration = Duration::days(1);
+/// A client that has not tried again for so long will not; the store thinks the same.
+const REMEMBERED: Duration = Duration::days(7);
 
 pub(super) const DELETES: &str = "deleting a message that was stored half";
 const FINISHES: &str = "finishing a message that was stored half";

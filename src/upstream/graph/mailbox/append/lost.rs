@@ -15,7 +15,7 @@ use crate::store::AppendRecord;
 use crate::upstream::graph::ask::{Ask, Persistence, Target, Urgency};
 use crate::upstream::graph::client::{NoAnswer, Payload, asks_to_wait, percent_encode};
 use crate::upstream::graph::failure;
-use crate::upstream::graph::mailbox::item::{self, is_gone, is_unclear};
+use crate::upstream::graph::mailbox::item::{self, is_gone, is_unclear, not_stored};
 use crate::upstream::graph::mailbox::message::{FIELDS, came_by_append, instant};
 use crate::upstream::graph::mailbox::transfer::CLOCKS_DIFFER;
 
@@ -83,15 +83,22 @@ impl Job<'_> {
         earlier: Option<AppendRecord>,
     ) -> Result<Option<Value>, Error> {
         let Some(earlier) = earlier else { return Ok(None) };
+        self.record.started = earlier.started;
         match stage(&earlier) {
-            Stage::Whole(graph_id) => self.read(graph_id).await,
+            Stage::Whole(graph_id) => {
+                let found = self.read(graph_id).await?;
+                if found.is_none() {
+                    self.forget().await?;
+                }
+                Ok(found)
+            }
             Stage::Partial(graph_id) => {
                 let path = item::path(graph_id, "");
                 let answer = self.ask_patiently(Method::DELETE, &path, &Payload::None).await?;
-                match answer.status.is_success() || is_gone(&answer) {
-                    true => Ok(None),
-                    false => Err(self.engine.graph.refusal(DELETES, &answer)),
+                if !answer.status.is_success() && !is_gone(&answer) {
+                    return Err(self.engine.graph.refusal(DELETES, &answer));
                 }
+                self.forget().await.map(|()| None)
             }
             Stage::Unknown => {
                 self.is_unclear = true;
@@ -100,6 +107,12 @@ impl Job<'_> {
                 Ok(found)
             }
         }
+    }
+
+    /// What the record named is gone.
+    async fn forget(&mut self) -> Result<(), Error> {
+        self.record.graph_id = None;
+        self.engine.store.note_append(&self.record).await.map_err(not_stored)
     }
 
     /// The message in its folder or in Drafts, come since then and not known yet.

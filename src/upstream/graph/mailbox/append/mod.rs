@@ -30,7 +30,7 @@ use super::message::{append_patch, etag, new_message, parent};
 use super::{Engine, OpenFolder, header};
 use crate::mail::mailbox::{Appended, Flag, Flags, Keyword, Size};
 use crate::mail::{Error, Kind, Message};
-use crate::store::{AppendRecord, Changes, FolderKey, NewMessage};
+use crate::store::{AppendRecord, Changes, FolderKey, Known, NewMessage};
 use crate::upstream::graph::ask::{Ask, Target, Urgency};
 use crate::upstream::graph::client::{Answer, Payload};
 use crate::upstream::graph::delivery::{RequestLimit, message_id};
@@ -197,12 +197,19 @@ impl<'a> Job<'a> {
             header: header::from_header(&self.message.header),
             revision,
         };
-        self.index(added).await
+        self.index(added, true).await
     }
 
-    async fn index(&self, added: NewMessage) -> Result<Appended, Error> {
+    /// `is_new`: the client has brought it, and did not find it.
+    async fn index(&self, added: NewMessage, is_new: bool) -> Result<Appended, Error> {
         let mut writing = self.folder.writing().await;
-        let changes = Changes { added: vec![added], ..Changes::default() };
+        let ids = [added.graph_id.clone()];
+        let known = self.engine.store.known_of(self.folder.key, &ids).await.map_err(not_stored)?;
+        // Half stored, it was seen with another date or as another draft: it begins anew.
+        let is_other = |known: &Known| known.date != added.date || known.revision != added.revision;
+        let removed = known.iter().filter(|known| is_new && is_other(known));
+        let removed = removed.map(|known| known.graph_id.clone()).collect();
+        let changes = Changes { added: vec![added], removed, ..Changes::default() };
         let applied = writing.apply(changes).await?;
         let uid = applied.added.first().copied().ok_or_else(|| {
             Error::new(Kind::Unavailable, format!("{}: a message got no UID", self.role()))

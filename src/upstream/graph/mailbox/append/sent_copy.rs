@@ -62,7 +62,7 @@ impl Job<'_> {
         message.etag = etag(&answer).map(str::to_owned);
         message.flags = self.flags.clone();
         message.date = self.date;
-        self.index(message).await
+        self.index(message, false).await
     }
 }
 
