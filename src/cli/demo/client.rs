@@ -109,7 +109,7 @@ pub async fn send(
     address: SocketAddr,
     account: &Account<'_>,
     from: &str,
-    to: &str,
+    to: &[&str],
     message: &str,
 ) -> Result<String> {
     let mut smtp = Connection::open(address).await?;
@@ -122,7 +122,9 @@ pub async fn send(
     };
     smtp.smtp(&format!("AUTH PLAIN {plain}"), "235").await?;
     smtp.smtp(&format!("MAIL FROM:<{from}>"), "250").await?;
-    smtp.smtp(&format!("RCPT TO:<{to}>"), "250").await?;
+    for to in to {
+        smtp.smtp(&format!("RCPT TO:<{to}>"), "250").await?;
+    }
     smtp.smtp("DATA", "354").await?;
     let stuffed = message.replace("\r\n.", "\r\n..");
     smtp.write(stuffed.as_bytes()).await?;

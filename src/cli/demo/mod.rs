@@ -77,24 +77,25 @@ impl Ports {
     }
 }
 
-/// A message by way of each sending role, read back in each way.
+/// A message by way of each sending role to both mailboxes, read back from each in each way.
 async fn go_round(ports: &Ports) -> Result<()> {
-    let imap = Account { login: IMAP_LOGIN, password: PASSWORD };
-    let pop3 = Account { login: POP3_LOGIN, password: PASSWORD };
-    let office = Account { login: OFFICE_LOGIN, password: PASSWORD };
+    let account = |login| Account { login, password: PASSWORD };
+    let (imap, pop3, office) = (account(IMAP_LOGIN), account(POP3_LOGIN), account(OFFICE_LOGIN));
     for (role, sender, from) in [("Microsoft 365", &office, OFFICE), ("Gmail", &imap, ANNA)] {
         let message = message(role, from);
-        let reply = client::send(ports.smtp, sender, from, ANNA, &message)
+        let reply = client::send(ports.smtp, sender, from, &[ANNA, OFFICE], &message)
             .await
             .with_context(|| format!("{role}: sending failed"))?;
         println!("{role}: sent {} octets by SMTP as {from}: {reply}", message.len());
-        for (protocol, read) in [
-            ("IMAP", client::read_imap(ports.imap, &imap).await),
-            ("POP3", client::read_pop3(ports.pop3, &pop3).await),
+        for (way, read) in [
+            ("Gmail by IMAP", client::read_imap(ports.imap, &imap).await),
+            ("Gmail by POP3", client::read_pop3(ports.pop3, &pop3).await),
+            ("Microsoft 365 by IMAP", client::read_imap(ports.imap, &office).await),
+            ("Microsoft 365 by POP3", client::read_pop3(ports.pop3, &office).await),
         ] {
-            let read = read.with_context(|| format!("{role}: reading by {protocol} failed"))?;
-            same(&message, &read).with_context(|| format!("{role}, {protocol}"))?;
-            println!("{role}: read back by {protocol}: {} octets, the same", read.len());
+            let read = read.with_context(|| format!("{role}: reading from {way} failed"))?;
+            same(&message, &read).with_context(|| format!("{role}, {way}"))?;
+            println!("{role}: read back from {way}: {} octets, the same", read.len());
         }
     }
     println!("\nThe message that went last:\n");
@@ -126,7 +127,7 @@ fn message(role: &str, from: &str) -> String {
     let id = ID.get_or_init(|| now);
     let word = role.split(' ').next().unwrap_or(role);
     format!(
-        "From: Demo <{from}>\r\nTo: Anna <{ANNA}>\r\nSubject: Hello from an old application ({role})\r\n\
+        "From: Demo <{from}>\r\nTo: Anna <{ANNA}>, Office <{OFFICE}>\r\nSubject: Hello from an old application ({role})\r\n\
          Date: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{word}.{id}@demo.example>\r\n\
          MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"part\"\r\n\r\n\
          --part\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
@@ -143,8 +144,9 @@ fn invite(ports: &Ports) {
     println!(
         "\nThe demo stays up. Point a mail client at it, without TLS or with STARTTLS:\n\
          \n  SMTP {}   login {OFFICE_LOGIN} (Microsoft 365) or {IMAP_LOGIN} (Gmail)\
-         \n  IMAP {}   login {IMAP_LOGIN}\n  POP3 {}   login {POP3_LOGIN}\
-         \n  password {PASSWORD}; mail to {ANNA} arrives\n\nCtrl-C ends it.",
+         \n  IMAP {}   login {OFFICE_LOGIN} (Microsoft 365) or {IMAP_LOGIN} (Gmail)\
+         \n  POP3 {}   login {OFFICE_LOGIN} (Microsoft 365) or {POP3_LOGIN} (Gmail)\
+         \n  password {PASSWORD}; mail to {OFFICE} and {ANNA} arrives\n\nCtrl-C ends it.",
         ports.smtp, ports.imap, ports.pop3
     );
 }

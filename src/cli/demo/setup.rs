@@ -15,7 +15,7 @@ use crate::sandbox::{App, Mailbox, Options, Sandbox, ServiceAccount};
 pub const ANNA: &str = "anna@workspace.example";
 /// The mailbox in Microsoft 365.
 pub const OFFICE: &str = "office@contoso.example";
-/// Sends as [`OFFICE`].
+/// Sends as [`OFFICE`] and reads its mail, by IMAP and by POP3.
 pub const OFFICE_LOGIN: &str = "office";
 /// Sends as [`ANNA`] and reads her mail by IMAP.
 pub const IMAP_LOGIN: &str = "anna";
@@ -64,7 +64,8 @@ impl Demo {
 /// Accounts in the cloud, and `proxy.toml` as an administrator would write it.
 fn configuration(sandbox: &Sandbox, folder: &Path) -> Result<String> {
     let tenant = sandbox.add_tenant("contoso.example");
-    let app = sandbox.add_app(App::new(&tenant.id).with_role("Mail.Send"));
+    let app =
+        sandbox.add_app(App::new(&tenant.id).with_role("Mail.Send").with_role("Mail.ReadWrite"));
     sandbox.add_mailbox(Mailbox::microsoft(&tenant.id, OFFICE));
     sandbox.add_mailbox(Mailbox::google(ANNA));
     let account = ServiceAccount::new("relay@demo.iam.gserviceaccount.com");
@@ -81,11 +82,18 @@ fn configuration(sandbox: &Sandbox, folder: &Path) -> Result<String> {
             key.email, at.google_token_url
         )
     };
+    let microsoft = format!(
+        "IntegrationType = 'Confidential'\nAuthorityUrl = '{}'\nGraphUrl = '{}'\n\
+         ConfidentialApp.ClientId = '{}'\nConfidentialApp.TenantId = '{}'\n\
+         ConfidentialApp.Secret = '{}'\nConfidentialApp.UserObjectId = '{OFFICE}'\n",
+        at.authority_url, at.graph_url, app.client_id, tenant.id, app.secret
+    );
     Ok(format!(
         "Proxy.Listen.Smtp = '127.0.0.1:0'\nProxy.Listen.Imap = '127.0.0.1:0'\n\
          Proxy.Listen.Pop3 = '127.0.0.1:0'\nProxy.Admin.Listen = ''\n\
          Proxy.Upstream.CaPath = 'ca.pem'\nProxy.Spool.Mode = 'off'\n\
          Proxy.Client.{OFFICE_LOGIN}.Password = '{PASSWORD}'\n\
+         Proxy.Client.{OFFICE_LOGIN}.Receiving = 'App.office.Mail.Receiving'\n\
          Proxy.Client.{IMAP_LOGIN}.Password = '{PASSWORD}'\n\
          Proxy.Client.{IMAP_LOGIN}.Sending = 'App.gmail.Mail.Sending'\n\
          Proxy.Client.{POP3_LOGIN}.Password = '{PASSWORD}'\n\
@@ -94,19 +102,13 @@ fn configuration(sandbox: &Sandbox, folder: &Path) -> Result<String> {
          Mail.Receiving.ServerType = 'IMAP'\n\
          App.gmail.Mail.Sending.ServerType = 'Smtp'\n\
          App.gmail.Mail.Receiving.ServerType = 'POP3'\n\
-         [Mail.Sending.Microsoft365]\nIntegrationType = 'Confidential'\n\
-         AuthorityUrl = '{authority}'\nGraphUrl = '{graph}'\n\
-         ConfidentialApp.ClientId = '{client_id}'\nConfidentialApp.TenantId = '{tenant}'\n\
-         ConfidentialApp.Secret = '{secret}'\nConfidentialApp.UserObjectId = '{OFFICE}'\n\
+         App.office.Mail.Receiving.ServerType = 'Microsoft365'\n\
+         [Mail.Sending.Microsoft365]\n{microsoft}\
+         [App.office.Mail.Receiving.Microsoft365]\n{microsoft}\
          [Mail.Receiving.Imap]\nServer = '{imap}'\nUseSSL = true\n{json}\
          [App.gmail.Mail.Sending.Smtp]\nServer = '{smtp}'\nUseSsl = true\nTlsMode = 'Implicit'\n\
          UseAuth = true\nNumberOfMessagesPerSession = 3\n{p12}\
          [App.gmail.Mail.Receiving.Pop3]\nServer = '{pop3}'\nUseSSL = true\n{json}",
-        authority = at.authority_url,
-        graph = at.graph_url,
-        client_id = app.client_id,
-        tenant = tenant.id,
-        secret = app.secret,
         imap = at.imap,
         smtp = at.smtp,
         pop3 = at.pop3,
