@@ -53,7 +53,7 @@ pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
 
 /// The folder as its client begins with it. EXAMINE makes nothing less recent (RFC 3501 section
 /// 6.3.2). The claim comes before the snapshot: see `updates`.
-fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
+pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
     let claimed = (!select.read_only).then(|| folder.claim_recent());
     let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
     let mut selected = Selected {

@@ -187,9 +187,11 @@ fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tag
 #[cfg(test)]
 mod tests {
     use super::super::memory::{Memory, uid};
+    use super::super::select;
     use super::*;
     use crate::mail::mailbox::{Flag, FlagChange};
     use crate::mail::{Folder as _, Mailbox as _};
+    use crate::protocol::imap::request::Select;
 
     const LAST: u32 = SequenceSet::LAST;
 
@@ -202,15 +204,9 @@ mod tests {
         }
         inbox.expunge([1, 3, 4, 7, 8].map(uid).to_vec()).await.expect("gone");
         let folder = memory.open("INBOX").await.expect("there");
-        let selected = Selected {
-            name: "INBOX".to_owned(),
-            view: View::new(folder.snapshot()),
-            folder,
-            read_only: false,
-            saved: Vec::new(),
-            recent: Vec::new(),
-        };
-        (memory, selected)
+        let mailbox = "INBOX".to_owned();
+        let select = Select { mailbox, read_only: false, condstore: false, qresync: None };
+        (memory, select::begin(folder, &select))
     }
 
     #[tokio::test]
