@@ -209,6 +209,7 @@ mod tests {
             read_only: false,
             saved: Vec::new(),
             recent: Vec::new(),
+            last_read: None,
         };
         (memory, selected)
     }
