@@ -12,6 +12,7 @@ mod sent;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -179,12 +180,6 @@ struct Hunt {
     matching: Vec<Arc<Entry>>,
 }
 
-/// A message that header lines did not decide, with them.
-struct Undecided {
-    candidate: Candidate,
-    header: bytes::Bytes,
-}
-
 impl Hunt {
     async fn run(&mut self, session: &Session, candidates: Vec<Candidate>) -> Result<(), Stop> {
         let mut open = Vec::new();
@@ -200,7 +195,7 @@ impl Hunt {
     }
 
     /// Header lines are read for what the index did not decide.
-    async fn by_headers(&mut self, open: Vec<Candidate>) -> Result<Vec<Undecided>, Stop> {
+    async fn by_headers(&mut self, open: Vec<Candidate>) -> Result<Vec<Candidate>, Stop> {
         let mut undecided = Vec::new();
         let mut open = open.into_iter();
         loop {
@@ -220,7 +215,7 @@ impl Hunt {
                 match self.plan.matches(&candidate.known(Some(&header), None)) {
                     Some(true) => self.matching.push(candidate.entry),
                     Some(false) => {}
-                    None => undecided.push(Undecided { candidate, header }),
+                    None => undecided.push(candidate),
                 }
             }
             // Header lines that are in memory never wait: other sessions get their turn.
@@ -229,14 +224,22 @@ impl Hunt {
     }
 
     /// Messages are read for what is still undecided.
-    async fn by_content(&mut self, session: &Session, open: Vec<Undecided>) -> Result<(), Stop> {
-        let is_unread = |open: &&Undecided| open.candidate.entry.size.exact().is_none();
+    async fn by_content(&mut self, session: &Session, open: Vec<Candidate>) -> Result<(), Stop> {
+        let is_unread = |open: &&Candidate| open.entry.size.exact().is_none();
         if open.iter().filter(is_unread).count() > MAX_READ {
             return Err(Stop::TooMany);
         }
-        let uids: Vec<Uid> = open.iter().map(|open| open.candidate.entry.uid).collect();
+        let uids: Vec<Uid> = open.iter().map(|open| open.entry.uid).collect();
         let texts: Arc<[String]> = self.plan.texts.clone().into();
-        for (at, Undecided { candidate, header }) in open.into_iter().enumerate() {
+        let mut headers = HashMap::new();
+        for (at, candidate) in open.into_iter().enumerate() {
+            // Asked for again: those of a whole mailbox are not held while messages are read.
+            if at % fetch::CHUNK == 0 {
+                let chunk = uids[at..].iter().take(fetch::CHUNK).copied().collect();
+                let lines = self.folder.headers(chunk).await.map_err(Stop::Failed)?;
+                headers = lines.into_iter().collect();
+            }
+            let Some(header) = headers.get(&uids[at]) else { continue };
             let content = read(session, &self.folder, uids[at], &uids[at + 1..]).await?;
             let content = match content {
                 Ok(content) => content,
@@ -248,7 +251,7 @@ impl Hunt {
                 let text = "a message that was kept can't be read";
                 Stop::Failed(Error::new(Kind::Unavailable, text).with_source(error))
             })?;
-            let known = candidate.known(Some(&header), Some(&found));
+            let known = candidate.known(Some(header), Some(&found));
             if self.plan.matches(&known) == Some(true) {
                 self.matching.push(candidate.entry);
             }
