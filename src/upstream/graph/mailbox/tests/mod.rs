@@ -40,7 +40,7 @@ async fn role(service: &Service, engines: &Engines, tokens: Tokens) -> GraphMail
 async fn mailbox(role: &GraphMailbox) -> Result<Arc<dyn Mailbox>, Error> {
     match role.open("app", Protocol::Imap).await? {
         Opened::Mailbox(mailbox) => Ok(mailbox),
-        Opened::Relay(_) => panic!("a relay"),
+        Opened::Relay(_) => unreachable!("a relay"),
     }
 }
 
