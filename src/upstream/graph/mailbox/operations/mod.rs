@@ -196,6 +196,30 @@ async fn a_move_to_where_it_is_gives_new_uids_without_a_request() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_gone_costs_no_message() {
+    let (bench, inbox) = Bench::with_messages(2).await;
+    bench.folder("Work").await;
+    let all = uids(&inbox);
+    for at in ["M0001%3D/move", "M0002%3D/move", "M0001%3D/copy", "M0002%3D/copy"] {
+        bench.service.fault(at, Fault::Refuse(404, "ErrorItemNotFound"));
+    }
+    let error = inbox.move_to(all.clone(), "Work").await.expect_err("no target");
+    assert_eq!((error.kind, uids(&inbox)), (Kind::NotFound, all.clone()));
+    let error = inbox.copy(all.clone(), "Work").await.expect_err("no target");
+    assert_eq!((error.kind, uids(&inbox)), (Kind::NotFound, all));
+}
+
+#[tokio::test]
+async fn a_copy_whose_answer_is_lost_for_good_is_not_called_done() {
+    let (bench, inbox) = Bench::with_messages(1).await;
+    let work = bench.folder("Work").await;
+    bench.service.contents().items[0].json["internetMessageId"] = json!("<other@x>");
+    bench.service.fault("/copy", Fault::DoneBut(504));
+    let error = inbox.copy(uids(&inbox), "Work").await.expect_err("unknown");
+    assert_eq!((error.kind, uids(&work).len()), (Kind::OutcomeUnknown, 0));
+}
+
+#[tokio::test]
 async fn a_copy_is_of_all_or_of_none() {
     let (bench, inbox) = Bench::with_messages(25).await;
     let work = bench.folder("Work").await;
@@ -356,6 +380,35 @@ async fn the_copy_that_sending_left_is_the_answer_once() {
     let second = bench.append("Sent Items", MAIL, flags).await.expect("stored");
     assert_ne!(second, uid);
     assert_eq!(bench.service.in_folder("F-sent").len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_pieces_is_deleted_and_stored_anew() {
+    let bench = Bench::new(Expunge::Delete).await;
+    let work = bench.folder("Work").await;
+    let skeleton = bench.service.put("F-drafts", MAIL, json!({ "isDraft": true }));
+    let whole = ring::digest::digest(&ring::digest::SHA256, MAIL.as_bytes());
+    let record = crate::store::AppendRecord {
+        folder: work.key,
+        digest: whole.as_ref().iter().map(|octet| format!("{octet:02x}")).collect(),
+        message_id: Some("<new@x>".to_owned()),
+        started: OffsetDateTime::now_utc(),
+        graph_id: Some(format!("partial:{skeleton}")),
+    };
+    let store = &bench.engine.store;
+    store.begin_append(&record).await.expect("stored");
+    store.note_append(&record).await.expect("stored");
+    bench.append("Work", MAIL, Flags::default()).await.expect("stored");
+    assert!(bench.service.item(&skeleton).is_none());
+    assert_eq!(bench.service.in_folder("F-work").len(), 1);
+    let other = bench.service.put("F-drafts", MAIL, json!({ "isDraft": true }));
+    let record =
+        crate::store::AppendRecord { graph_id: Some(format!("partial:{other}")), ..record };
+    store.begin_append(&record).await.expect("stored");
+    store.note_append(&record).await.expect("stored");
+    super::append::recover(&bench.engine).await.expect("done");
+    assert!(bench.service.item(&other).is_none());
+    assert!(store.unfinished_appends().await.expect("stored").is_empty());
 }
 
 #[tokio::test]
