@@ -8,6 +8,7 @@ mod notes;
 mod probe;
 mod roles;
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +54,12 @@ pub enum Error {
     /// The state store can't be opened.
     #[error("{0}")]
     Store(#[from] store::Error),
+    /// Two processes would each serve snapshots that lack the other's changes.
+    #[error(
+        "{}: another authbridge serves mailboxes from this folder; stop it, or set \
+         Proxy.StateDirectory to a folder of its own", .0.display()
+    )]
+    InUse(PathBuf),
     /// The state folder can't be made.
     #[error("Proxy.StateDirectory: {}: {source}; create it, or name another folder", .path.display())]
     StateDirectory {
@@ -67,6 +74,8 @@ pub enum Error {
 pub struct App {
     listeners: Listeners,
     context: Context,
+    /// Held for as long as the store is in use.
+    _lock: Option<File>,
 }
 
 impl App {
@@ -77,9 +86,11 @@ impl App {
         platform::create_private_directory(state)
             .map_err(|source| Error::StateDirectory { path: state.clone(), source })?;
         let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
+        let lock = lock_state(config)?;
+        let store = open_store(config).await?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
-            roles: roles::build(config, &client_tls, open_store(config).await?)?,
+            roles: roles::build(config, &client_tls, store)?,
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
             tls: server_tls(config)?,
@@ -88,7 +99,7 @@ impl App {
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
-        Ok(Self { listeners, context })
+        Ok(Self { listeners, context, _lock: lock })
     }
 
     /// What is bound, with the ports that were picked.
@@ -112,10 +123,30 @@ impl App {
     }
 }
 
-/// The store, where a role needs one: others start without.
-async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
+/// True when a role needs the store: others start without.
+fn needs_store(config: &Config) -> bool {
     let is_served = |role: &ReceivingRole| matches!(role.kind, ReceivingKind::Microsoft365 { .. });
-    if !config.receiving.iter().any(is_served) {
+    config.receiving.iter().any(is_served)
+}
+
+/// The right to use the store, given back by the system however the process ends.
+fn lock_state(config: &Config) -> Result<Option<File>, Error> {
+    let folder = &config.state_directory;
+    if !needs_store(config) {
+        return Ok(None);
+    }
+    let path = folder.join("mailbox.lock");
+    let failed = |source| Error::StateDirectory { path: path.clone(), source };
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.clone())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
+    if !needs_store(config) {
         return Ok(None);
     }
     Store::open(&config.state_directory, config.limits.max_cache_bytes).await.map(Some)

@@ -1,10 +1,10 @@
 //! Messages that were read once, one file each.
 //!
 //! Danger: a file that is half written, of another message, or changed by somebody is served as a
-//! message. Rule: a file has its name only when it is complete; its row has length and SHA-256, which
-//! are compared before this process uses a file that it hasn't written; what doesn't fit is dropped
-//! and read again. Files are opened, read and written by other threads. Whoever changes file and row
-//! of a message holds its stripe, so that both are always of the same octets.
+//! message. Rule: a file has its name only when it is complete; its row has length and SHA-256,
+//! which are compared before this process uses a file that it hasn't written; what doesn't fit is
+//! dropped and read again. Files are opened, read and written by other threads. Whoever changes
+//! file and row of a message holds its stripe, so that both are always of the same octets.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -26,7 +26,8 @@ use crate::mail::Content;
 /// The folder of the messages in the state folder.
 pub(super) const FOLDER: &str = "messages";
 
-/// Messages up to so many octets are read whole: one call to another thread, and no file stays open.
+/// Messages up to so many octets are read whole: one call to another thread, and no file stays
+/// open.
 pub(super) const SMALL: u64 = 64 << 10;
 
 /// When a message was last used is written again only after so long: reading costs no writing.
@@ -151,7 +152,8 @@ impl MailboxStore {
         let is_checked = to_check.is_some();
         let (path, size) = (cache.path(&name), size.unsigned_abs());
         let Some(content) = blocking(move || read_file(&path, size, to_check)).await? else {
-            tracing::warn!(file = %name.text(), "a message in the cache was not as written; it is read again");
+            let file = name.text();
+            tracing::warn!(file, "a message in the cache was not as written; it is read again");
             self.drop_content(graph_id, &expected).await?;
             return Ok(None);
         };
@@ -163,7 +165,6 @@ impl MailboxStore {
     }
 
     /// Begins to write a message into the cache.
-    #[allow(clippy::unused_async)] // Those who write wait for us one day: the signature is theirs.
     pub async fn write_content(&self, graph_id: &str) -> Result<ContentWriter, Error> {
         Ok(ContentWriter::new(self.clone(), graph_id))
     }
@@ -190,8 +191,8 @@ impl MailboxStore {
         }
     }
 
-    /// Deletes the rows; returns the octets that [`Self::count_less`] is told once that is permanent.
-    /// [`Self::remove_unlisted_files`] comes last.
+    /// Deletes the rows; returns the octets that [`Self::count_less`] is told once that is
+    /// permanent. [`Self::remove_unlisted_files`] comes last.
     pub(super) async fn delete_contents(
         &self,
         connection: &mut SqliteConnection,

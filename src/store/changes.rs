@@ -1,8 +1,8 @@
 //! Changing folders: UIDs and modification sequences are given here.
 //!
-//! Danger: a UID given twice, or told and then lost. Rule: all that is to change is worked out on the
-//! rows as they are inside the write transaction, written there, and told when it is on the disk.
-//! Gone is gone first: an id that is removed and added in one go comes back under a new UID.
+//! Danger: a UID given twice, or told and then lost. Rule: all that is to change is worked out on
+//! the rows as they are inside the write transaction, written there, and told when it is on the
+//! disk. Gone is gone first: an id that is removed and added in one go comes back under a new UID.
 
 use std::collections::HashMap;
 
@@ -25,10 +25,10 @@ const ROWS: usize = 250;
 const _: () = assert!(ROWS * 12 < 32_766);
 
 impl MailboxStore {
-    /// Changes folders: all in one transaction, synced to the disk when this returns. Added messages
-    /// get the next UIDs in the order given; each folder that changes gets one new modification
-    /// sequence. An id that is already in the folder is updated in place of being added: its UID,
-    /// date, header and revision stay.
+    /// Changes folders: all in one transaction, synced to the disk when this returns. Added
+    /// messages get the next UIDs in the order given; each folder that changes gets one new
+    /// modification sequence. An id that is already in the folder is updated in place of being
+    /// added: its UID, date, header and revision stay.
     pub async fn apply(&self, changes: Vec<(FolderKey, Changes)>) -> Result<Vec<Applied>, Error> {
         let mut writing = self.database().write(Durability::Synced).await?;
         let mut applied = Vec::with_capacity(changes.len());

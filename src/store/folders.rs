@@ -1,8 +1,8 @@
 //! Folders and subscriptions.
 //!
-//! Danger: two folders that bear one name after one another, with one UIDVALIDITY, are one folder to
-//! a client. Rule: each folder gets a value that is higher than any that its mailbox ever gave, and
-//! keeps it, whatever the service says of the folder later.
+//! Danger: two folders that bear one name after one another, with one UIDVALIDITY, are one folder
+//! to a client. Rule: each folder gets a value that is higher than any that its mailbox ever gave,
+//! and keeps it, whatever the service says of the folder later.
 
 use std::collections::HashSet;
 
@@ -23,9 +23,9 @@ impl MailboxStore {
         all_folders(&mut connection, self.key).await
     }
 
-    /// Adds folders (each with a new UIDVALIDITY, higher than any before in this mailbox) or updates
-    /// what the service says of them, removes others with all they hold, and remembers the link
-    /// under the setting `folders_link`: in one transaction. One that is both said and removed
+    /// Adds folders (each with a new UIDVALIDITY, higher than any before in this mailbox) or
+    /// updates what the service says of them, removes others with all they hold, and remembers the
+    /// link under the setting `folders_link`: in one transaction. One that is both said and removed
     /// stays. Returns all folders of the mailbox.
     pub async fn put_folders(
         &self,

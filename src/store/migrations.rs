@@ -6,8 +6,8 @@
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-/// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have a
-/// table of their own, so that listing a folder doesn't read them.
+/// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have
+/// a table of their own, so that listing a folder doesn't read them.
 const FIRST: &str = "
 CREATE TABLE state (
     -- No mailbox begins with a UIDVALIDITY below: a broken store before this one may have given it.
@@ -71,9 +71,9 @@ CREATE TABLE message (
     size INTEGER NOT NULL,
     is_exact INTEGER NOT NULL,
     revision TEXT NOT NULL,
-    PRIMARY KEY (folder, uid),
-    UNIQUE (folder, graph_id)
+    PRIMARY KEY (folder, uid)
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX message_graph_id ON message (folder, graph_id);
 
 CREATE TABLE header (
     folder INTEGER NOT NULL REFERENCES folder ON DELETE CASCADE,
@@ -141,7 +141,7 @@ pub(super) async fn migrate(
         if done > STEPS.len() {
             return Err(Failure::Newer(version));
         }
-        let Some(statements) = STEPS.get(done) else { return Ok(()) };
+        let Some(statements) = STEPS.get(done) else { return Ok(try_to_write(&mut step).await?) };
         sqlx::raw_sql(*statements).execute(&mut *step).await?;
         if done == 0 {
             let set = sqlx::query("UPDATE state SET least_uid_validity = ?");
@@ -151,4 +151,11 @@ pub(super) async fn migrate(
         sqlx::raw_sql(AssertSqlSafe(numbered)).execute(&mut *step).await?;
         step.commit().await?;
     }
+}
+
+/// SQLite opens what it may not write for reading only, and says so at the first write: that is to
+/// be now. The transaction is rolled back.
+async fn try_to_write(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let same = sqlx::query("UPDATE state SET least_uid_validity = least_uid_validity");
+    same.execute(connection).await.map(|_| ())
 }

@@ -1,9 +1,9 @@
 //! The database file and the connections to it.
 //!
-//! Danger: writers that meet wait in steps of up to 100 ms, and a commit that is not on the disk may
-//! be gone after a power failure. Rule: one write transaction at a time in this process, in the order
-//! of asking; [`Durability::Synced`] for all that a client may hear of. A database that is broken is
-//! put aside, never deleted.
+//! Danger: writers that meet wait in steps of up to 100 ms, and a commit that is not on the disk
+//! may be gone after a power failure. Rule: one write transaction at a time in this process, in the
+//! order of asking; [`Durability::Synced`] for all that a client may hear of. A database that is
+//! broken is put aside, never deleted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ const READERS: u32 = 4;
 /// ones are only opened; a broken page in them shows when it is read.
 const MAX_CHECKED: u64 = 64 << 20;
 
-/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each one:
-/// the old one may have run ahead of it by as many seconds as it had folders.
+/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each
+/// one: the old one may have run ahead of it by as many seconds as it had folders.
 const VALIDITY_AHEAD: u32 = 100_000;
 
 /// SQLite's result codes (<https://www.sqlite.org/rescode.html>); extended ones have more bits.
@@ -298,4 +298,67 @@ fn put_aside(path: &Path) -> io::Result<PathBuf> {
     }
     std::fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn troubles_that_an_administrator_can_mend_say_how() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(FILE);
+        let database = Database::open(folder.path()).await.expect("made");
+        let held = database.write(Durability::Synced).await.expect("turn");
+        let impatient = options(&path, Durability::Synced).busy_timeout(Duration::ZERO);
+        let mut connection = impatient.connect().await.expect("connected");
+        let locked = bring_up(&mut connection, &path).await.expect_err("locked");
+        drop(held);
+        let reading = options(&path, Durability::Synced).read_only(true);
+        let mut connection = reading.connect().await.expect("connected");
+        let read_only = bring_up(&mut connection, &path).await.expect_err("read-only");
+        for (trouble, words) in [(locked, "another process"), (read_only, "able to write")] {
+            assert!(
+                matches!(&trouble, Trouble::Plain(said) if said.contains(words)),
+                "{trouble:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_clients_hear_of_waits_for_the_disk() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let database = Database::open(folder.path()).await.expect("made");
+        for (durability, level) in [(Durability::Synced, 2), (Durability::Soon, 1)] {
+            let mut writing = database.write(durability).await.expect("turn");
+            let set: i64 = sqlx::query_scalar("PRAGMA synchronous")
+                .fetch_one(writing.connection())
+                .await
+                .expect("read");
+            assert_eq!(set, level, "{durability:?}");
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+            .fetch_one(database.readers())
+            .await
+            .expect("read");
+        assert_eq!(mode, "wal");
+        let written = sqlx::query("DELETE FROM mailbox").execute(database.readers()).await;
+        assert!(written.is_err(), "readers only read");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_dropped_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let database = Database::open(folder.path()).await.expect("made");
+        let insert = "INSERT INTO mailbox (identity, next_uid_validity) VALUES ('a', 1)";
+        let mut dropped = database.write(Durability::Synced).await.expect("turn");
+        sqlx::query(insert).execute(dropped.connection()).await.expect("inserted");
+        drop(dropped);
+        let mut kept = database.write(Durability::Soon).await.expect("turn");
+        sqlx::query(insert).execute(kept.connection()).await.expect("there is none yet");
+        let again = sqlx::query(insert).execute(kept.connection()).await.expect_err("there is one");
+        let said = Error::from(again).to_string();
+        assert!(said.contains("UNIQUE constraint failed: mailbox.identity"), "{said}");
+        kept.commit().await.expect("written");
+    }
 }

@@ -1,8 +1,8 @@
 //! Keeping the cache in order: room, and what a crash left.
 //!
-//! Danger: a disk that fills up with files that nobody counts. Rule: temporary files go at the start;
-//! files without a row go in the background after it; above the limit the least recently used go,
-//! also in the background, until there is some room again.
+//! Danger: a disk that fills up with files that nobody counts. Rule: temporary files go at the
+//! start; files without a row go in the background after it; above the limit the least recently
+//! used go, also in the background, until there is some room again.
 
 use std::collections::HashSet;
 use std::io;

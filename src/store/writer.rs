@@ -1,8 +1,8 @@
 //! Writing one message into the cache.
 //!
 //! Danger: a download that breaks off leaves half a message; a content that the service has changed
-//! meanwhile arrives late. Rule: a temporary file, which goes when it is not finished, gets its name
-//! at the end, and its row only when nobody has called the content old.
+//! meanwhile arrives late. Rule: a temporary file, which goes when it is not finished, gets its
+//! name at the end, and its row only when nobody has called the content old.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,6 +25,11 @@ pub(super) const UNFINISHED: &str = "new-";
 
 /// Octets that are collected before they are written: most messages cost one call.
 const WRITE_FROM: usize = 256 << 10;
+
+/// In every folder of the mailbox.
+pub(super) const SIZES_ARE_EXACT: &str =
+    "UPDATE message SET size = ?1, is_exact = 1 WHERE graph_id = ?2
+     AND folder IN (SELECT key FROM folder WHERE mailbox = ?3)";
 
 /// Writes one message into the cache; dropped unfinished, it leaves nothing.
 #[derive(Debug)]
@@ -146,15 +151,12 @@ impl ContentWriter {
             .bind(unix_milliseconds())
             .execute(writing.connection())
             .await?;
-            sqlx::query(
-                "UPDATE message SET size = ?1, is_exact = 1 WHERE graph_id = ?2
-                 AND folder IN (SELECT key FROM folder WHERE mailbox = ?3)",
-            )
-            .bind(size)
-            .bind(self.graph_id.as_str())
-            .bind(mailbox.key)
-            .execute(writing.connection())
-            .await?;
+            sqlx::query(SIZES_ARE_EXACT)
+                .bind(size)
+                .bind(self.graph_id.as_str())
+                .bind(mailbox.key)
+                .execute(writing.connection())
+                .await?;
         }
         writing.commit().await?;
         mailbox.count_less(octets);

@@ -76,22 +76,28 @@ fn partial(length: usize, limits: Limits) -> Progress {
 
 /// `literal = "{" number ["+"] "}" CRLF *CHAR8` (RFC 3501 section 9, RFC 7888).
 #[derive(Clone, Copy)]
-struct Literal {
-    octets: usize,
-    synchronising: bool,
+pub(super) struct Literal {
+    pub octets: usize,
+    pub synchronising: bool,
 }
 
 /// The literal that a line announces at its end; a `{` must follow a space or parenthesis, for
 /// otherwise it belongs to an atom.
 fn literal_at_end(line: &[u8]) -> Option<Literal> {
-    let text = without_line_end(line).strip_suffix(b"}")?;
+    let text = without_line_end(line);
     let open = memchr::memrchr(b'{', text)?;
     if !matches!(text.get(open.checked_sub(1)?)?, b' ' | b'(') {
         return None;
     }
-    let (digits, synchronising) = match text[open + 1..].strip_suffix(b"+") {
+    announcement(&text[open..])
+}
+
+/// Reads `{number}` or `{number+}`, and nothing else.
+pub(super) fn announcement(text: &[u8]) -> Option<Literal> {
+    let inner = text.strip_prefix(b"{")?.strip_suffix(b"}")?;
+    let (digits, synchronising) = match inner.strip_suffix(b"+") {
         Some(digits) => (digits, false),
-        None => (&text[open + 1..], true),
+        None => (inner, true),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -108,7 +114,7 @@ fn may_hold_literals(command: &[u8]) -> bool {
         .is_some_and(|verb| verb.eq_ignore_ascii_case(b"LOGIN") || verb.eq_ignore_ascii_case(b"ID"))
 }
 
-fn without_line_end(line: &[u8]) -> &[u8] {
+pub(super) fn without_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -254,7 +260,7 @@ fn authenticate(rest: &mut Arguments<'_>) -> Result<Body, &'static str> {
 }
 
 /// `tag = 1*<any ASTRING-CHAR except "+">`.
-fn is_tag(word: &[u8]) -> bool {
+pub(super) fn is_tag(word: &[u8]) -> bool {
     let special = |byte: &u8| b"(){%*\"\\+".contains(byte);
     !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !special(byte))
 }
@@ -296,34 +302,14 @@ impl<'a> Arguments<'a> {
     }
 
     fn quoted(&mut self) -> Result<String, &'static str> {
-        let mut content = Vec::new();
-        let mut bytes = self.0.iter().enumerate().skip(1);
-        while let Some((at, byte)) = bytes.next() {
-            match byte {
-                b'"' => {
-                    self.0 = &self.0[at + 1..];
-                    return self.ends_here().and_then(|()| text(&content));
-                }
-                b'\\' => match bytes.next() {
-                    Some((_, escaped @ (b'"' | b'\\'))) => content.push(*escaped),
-                    _ => return Err("only \\\" and \\\\ may be escaped in a quoted string"),
-                },
-                b'\r' | b'\n' => break,
-                other => content.push(*other),
-            }
-        }
-        Err("a quoted string does not end")
+        let (content, octets) = quoted_at(self.0)?;
+        self.0 = &self.0[octets..];
+        self.ends_here().and_then(|()| text(&content))
     }
 
     fn literal(&mut self) -> Result<String, &'static str> {
-        const BROKEN: &str = "a literal is broken or too long";
-        let line_end = memchr::memchr(b'\n', self.0).ok_or(BROKEN)? + 1;
-        // The space that `literal_at_end` asks for has been skipped.
-        let line = [b" ", &self.0[..line_end]].concat();
-        let literal = literal_at_end(&line).ok_or(BROKEN)?;
-        let content_end = line_end.checked_add(literal.octets).ok_or(BROKEN)?;
-        let content = self.0.get(line_end..content_end).ok_or(BROKEN)?;
-        self.0 = &self.0[content_end..];
+        let (content, octets) = literal_at(self.0)?;
+        self.0 = &self.0[octets..];
         self.ends_here().and_then(|()| text(content))
     }
 
@@ -334,6 +320,35 @@ impl<'a> Arguments<'a> {
             Some(_) => Err("a space must follow a string"),
         }
     }
+}
+
+/// `quoted = DQUOTE *QUOTED-CHAR DQUOTE` at the start of the input: its content, and the octets that
+/// it takes.
+pub(super) fn quoted_at(input: &[u8]) -> Result<(Vec<u8>, usize), &'static str> {
+    let mut content = Vec::new();
+    let mut bytes = input.iter().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Ok((content, at + 1)),
+            b'\\' => match bytes.next() {
+                Some((_, escaped @ (b'"' | b'\\'))) => content.push(*escaped),
+                _ => return Err("only \\\" and \\\\ may be escaped in a quoted string"),
+            },
+            b'\r' | b'\n' => break,
+            other => content.push(*other),
+        }
+    }
+    Err("a quoted string does not end")
+}
+
+/// A literal at the start of the input: its content, and the octets that it takes.
+pub(super) fn literal_at(input: &[u8]) -> Result<(&[u8], usize), &'static str> {
+    const BROKEN: &str = "a literal is broken or too long";
+    let line_end = memchr::memchr(b'\n', input).ok_or(BROKEN)? + 1;
+    let literal = announcement(without_line_end(&input[..line_end])).ok_or(BROKEN)?;
+    let end = line_end.checked_add(literal.octets).ok_or(BROKEN)?;
+    let content = input.get(line_end..end).ok_or(BROKEN)?;
+    Ok((content, end))
 }
 
 fn text(bytes: &[u8]) -> Result<String, &'static str> {

@@ -144,19 +144,28 @@ fn what_is_not_finished_leaves_nothing() {
     assert_eq!(files(folder.path()), Vec::<PathBuf>::new());
 }
 
-#[tokio::test]
-async fn a_writer_whose_call_was_dropped_never_finishes() {
+#[test]
+fn a_writer_whose_call_was_dropped_never_finishes() {
     let folder = folder();
-    let store = open(folder.path()).await;
-    let (mailbox, _) = one_folder(&store).await;
-    let mut writer = mailbox.write_content("a").await.expect("a writer");
-    {
-        let mut pushing = Box::pin(writer.push(Bytes::from(octets(300_000, 1))));
-        assert!(futures_util::poll!(&mut pushing).is_pending());
-    }
-    writer.push(Bytes::from("end")).await.expect("collected");
-    assert!(writer.finish().await.is_err());
-    assert_eq!(cached(&mailbox, "a").await, None);
+    // One thread for files, which is busy: the call is certainly under way when it is dropped.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build().expect("a runtime");
+    runtime.block_on(async {
+        let store = open(folder.path()).await;
+        let (mailbox, _) = one_folder(&store).await;
+        let mut writer = mailbox.write_content("a").await.expect("a writer");
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        {
+            let mut pushing = Box::pin(writer.push(Bytes::from(octets(300_000, 1))));
+            assert!(futures_util::poll!(&mut pushing).is_pending());
+        }
+        go.send(()).expect("waiting");
+        busy.await.expect("no panic").expect("sent");
+        writer.push(Bytes::from("end")).await.expect("collected");
+        assert!(writer.finish().await.is_err());
+        assert_eq!(cached(&mailbox, "a").await, None);
+    });
 }
 
 #[tokio::test]
@@ -194,7 +203,8 @@ async fn the_least_recently_used_go_when_there_is_no_room() {
     let (mailbox, _) = one_folder(&store).await;
     for number in 0..10 {
         put(&mailbox, &number.to_string(), &octets(1000, number)).await;
-        set_used(&mailbox, &number.to_string(), 1000 + i64::try_from(number).expect("small")).await;
+        let used = 1000 + i64::try_from(number).expect("small");
+        mailbox.write_use(&number.to_string(), used).await.expect("noted");
     }
     assert_eq!(files(folder.path()).len(), 10);
     // Used last, although written first.
@@ -220,10 +230,6 @@ async fn a_message_larger_than_the_limit_is_still_served_once() {
     store.0.evict().await.expect("room");
     assert!(read(&content).await == text);
     assert_eq!(cached(&mailbox, "a").await, None);
-}
-
-async fn set_used(mailbox: &MailboxStore, graph_id: &str, used: i64) {
-    mailbox.write_use(graph_id, used).await.expect("noted");
 }
 
 #[tokio::test]

@@ -52,8 +52,19 @@ async fn ids_are_compared_octet_by_octet() {
     let folder = folder();
     let store = open(folder.path()).await;
     let (mailbox, key) = one_folder(&store).await;
-    let ids =
-        ["AAMk-x=", "aamk-x=", "AAMk-X=", "ä", "a\u{308}", "x ", "x", "\u{1f600}", "it's\"\\"];
+    let ids = [
+        "AAMk-x=",
+        "aamk-x=",
+        "AAMk-X=",
+        "ä",
+        "a\u{308}",
+        "x ",
+        "x",
+        "\u{1f600}",
+        "it's\"\\",
+        "nul\0a",
+        "nul\0b",
+    ];
     let applied = apply(&mailbox, key, added(ids)).await;
     assert_eq!(applied.added.len(), ids.len());
     let objects: HashSet<_> = applied.entries.iter().map(|entry| entry.object_id).collect();
@@ -362,6 +373,25 @@ async fn a_folder_without_uids_left_takes_nothing_more() {
     let full = mailbox.apply(vec![(key, added(["b"]))]).await.expect_err("full");
     assert!(full.to_string().contains("no UIDs left"), "{full}");
     assert_eq!(mailbox.entries(key).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn no_question_reads_a_whole_folder() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    for (statement, index) in [
+        (messages::ROWS_OF, "USING INDEX message_graph_id (folder=? AND graph_id=?)"),
+        (messages::ROWS_BY_UID, "USING PRIMARY KEY (folder=? AND uid=?)"),
+        (writer::SIZES_ARE_EXACT, "(folder=? AND graph_id=?)"),
+    ] {
+        let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explained)
+            .fetch_all(store.0.database.readers())
+            .await
+            .expect("explained");
+        let step = &rows.iter().find(|row| row.3.contains("message")).expect("a step").3;
+        assert!(step.starts_with("SEARCH") && step.contains(index), "{step}");
+    }
 }
 
 #[tokio::test]

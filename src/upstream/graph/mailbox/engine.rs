@@ -1,6 +1,6 @@
 //! One mailbox: its folders, and the ones that are open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::{OpenFolder, append, arrange, comparing, counts, name};
 use crate::config::role::Expunge;
 use crate::mail::mailbox::{Appended, Flags, Folder, FolderInfo, MaildropLock, Status};
 use crate::mail::{Error, Kind, Mailbox, Message};
-use crate::store::{FolderRecord, MailboxStore};
+use crate::store::{FolderKey, FolderRecord, MailboxStore};
 use crate::upstream::graph::client;
 
 /// What was heard this long ago is as fresh as LIST, SELECT and STATUS need: clients send them in
@@ -28,6 +28,9 @@ use crate::upstream::graph::client;
 pub(super) const FRESH: Duration = Duration::from_secs(2);
 /// Largest message of Exchange Online, in octets.
 const MAX_MESSAGE: u64 = 150 << 20;
+
+/// Messages of folders that stay in memory although no session has them.
+const KEPT_MESSAGES: usize = 100_000;
 
 /// What a role says about its mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,9 @@ pub(in crate::upstream::graph) struct Engine {
     list: Mutex<Option<List>>,
     /// Those who want to know the folders, or change them.
     pub(super) list_gate: Gate,
-    opened: Mutex<HashMap<i64, Weak<OpenFolder>>>,
+    opened: Mutex<HashMap<FolderKey, Weak<OpenFolder>>>,
+    /// Those used last, at the end the newest: they stay open although no session has them.
+    recent: Mutex<VecDeque<Arc<OpenFolder>>>,
     /// Held while a folder is read from the store, so that it is open once.
     opening: tokio::sync::Mutex<()>,
     recovered: OnceCell<()>,
@@ -72,6 +77,7 @@ impl Engine {
             list: Mutex::default(),
             list_gate: Gate::default(),
             opened: Mutex::default(),
+            recent: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             recovered: OnceCell::new(),
             has_maildrop_session: Arc::default(),
@@ -118,11 +124,12 @@ impl Engine {
 
     /// The folders, as last heard; asks when nothing was heard yet.
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {
-        if let Some(list) = self.list().filter(|list| list.link.is_some()) {
+        let list = self.loaded_list().await?;
+        if list.link.is_some() {
             return Ok(list.tree);
         }
         self.refresh_list(fresh(Instant::now())).await?;
-        Ok(self.list().unwrap_or_default().tree)
+        Ok(self.loaded_list().await?.tree)
     }
 
     /// The folders as they were at `need` or later.
@@ -158,9 +165,9 @@ impl Engine {
         match self.list() {
             Some(list) => Ok(list),
             None => {
-                let list = List::load(self).await?;
-                self.set_list(list.clone());
-                Ok(list)
+                let loaded = List::load(self).await?;
+                // Somebody may have heard something newer in the meantime.
+                Ok(guarded(&self.list).get_or_insert(loaded).clone())
             }
         }
     }
@@ -194,15 +201,42 @@ impl Engine {
 
     pub(super) async fn open_record(&self, record: FolderRecord) -> Result<Arc<OpenFolder>, Error> {
         let _opening = self.opening.lock().await;
-        let found = guarded(&self.opened).get(&record.key.0).and_then(Weak::upgrade);
-        if let Some(folder) = found {
-            return Ok(folder);
-        }
-        let folder = OpenFolder::load(&self.myself()?, record).await?;
-        let mut opened = guarded(&self.opened);
-        opened.retain(|_, folder| folder.strong_count() > 0);
-        opened.insert(folder.key.0, Arc::downgrade(&folder));
+        let found = guarded(&self.opened).get(&record.key).and_then(Weak::upgrade);
+        let folder = match found {
+            Some(folder) => folder,
+            None => {
+                let folder = OpenFolder::load(&self.myself()?, record).await?;
+                let mut opened = guarded(&self.opened);
+                opened.retain(|_, folder| folder.strong_count() > 0);
+                opened.insert(folder.key, Arc::downgrade(&folder));
+                folder
+            }
+        };
+        self.note_use(&folder);
         Ok(folder)
+    }
+
+    fn note_use(&self, folder: &Arc<OpenFolder>) {
+        let mut recent = guarded(&self.recent);
+        recent.retain(|one| !Arc::ptr_eq(one, folder));
+        recent.push_back(Arc::clone(folder));
+        let mut messages: usize = recent.iter().map(|one| one.published().messages.len()).sum();
+        while messages > KEPT_MESSAGES && recent.len() > 1 {
+            let oldest = recent.pop_front();
+            messages -= oldest.map_or(0, |one| one.published().messages.len()).min(messages);
+        }
+    }
+
+    /// True while somebody besides `own` holders has the mailbox: each open folder has it too.
+    pub(super) fn is_used(&self, own: usize) -> bool {
+        let open = guarded(&self.opened).values().filter(|one| one.strong_count() > 0).count();
+        self.me.strong_count() > own + open
+    }
+
+    /// Closes the folders that no session has.
+    pub(super) fn close(&self) {
+        let closed = std::mem::take(&mut *guarded(&self.recent));
+        drop(closed);
     }
 
     fn myself(&self) -> Result<Arc<Self>, Error> {

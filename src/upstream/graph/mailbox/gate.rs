@@ -153,7 +153,10 @@ mod tests {
         let need = Instant::now();
         let failed = Err::<(), _>(Error::new(Kind::Unavailable, "no").with_hint("wait"));
         gate.own().await.end(&failed);
-        let Entered::Done(Err(error)) = gate.enter(need).await else { panic!("not shared") };
+        let error = match gate.enter(need).await {
+            Entered::Done(result) => result.expect_err("the failure"),
+            Entered::Turn(_) => unreachable!("not shared"),
+        };
         assert_eq!(
             (error.kind, error.text.as_str(), error.hint),
             (Kind::Unavailable, "no", Some("wait"))

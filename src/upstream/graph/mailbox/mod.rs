@@ -34,6 +34,8 @@ mod newline;
 mod operations;
 mod poll;
 mod role;
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
 mod transfer;
 mod tree;
 

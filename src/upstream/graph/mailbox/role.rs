@@ -13,7 +13,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use super::engine::{Engine, Settings};
-use super::folder::OpenFolder;
 use super::item::not_stored;
 use crate::config::role::Microsoft365;
 use crate::mail::{Error, Opened, Protocol, Upstream};
@@ -41,16 +40,10 @@ struct Open {
     kept: Weak<Kept>,
 }
 
-/// A mailbox with the folders that were open a moment ago.
+/// Keeps a mailbox in memory.
 struct Kept {
     engine: Arc<Engine>,
-    used: Mutex<Used>,
-}
-
-struct Used {
-    last: Instant,
-    /// Keeps what is in here as long as it lives.
-    folders: Vec<Arc<OpenFolder>>,
+    used: Mutex<Instant>,
 }
 
 impl Engines {
@@ -60,7 +53,7 @@ impl Engines {
     }
 
     /// The mailbox that `graph` leads to.
-    async fn engine(
+    pub(super) async fn engine(
         &self,
         graph_url: &str,
         client_id: &str,
@@ -109,52 +102,36 @@ fn warn_of_others(engine: &Engine, graph: &Mailbox, settings: Settings) {
 
 impl Kept {
     fn new(engine: &Arc<Engine>) -> Arc<Self> {
-        let used = Mutex::new(Used { last: Instant::now(), folders: Vec::new() });
-        Arc::new(Self { engine: Arc::clone(engine), used })
+        Arc::new(Self { engine: Arc::clone(engine), used: Mutex::new(Instant::now()) })
     }
 
     fn note_use(&self) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).last = Instant::now();
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Lives until nobody has used the mailbox for some time.
     async fn keep(self: Arc<Self>) {
         loop {
-            let folders = self.engine.open_folders();
-            let until = {
-                let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-                // Ours is one of the two references that a folder nobody uses has here.
-                let is_used = folders.iter().any(|folder| {
-                    let kept = used.folders.iter().any(|one| Arc::ptr_eq(one, folder));
-                    Arc::strong_count(folder) > 1 + usize::from(kept)
-                });
-                if is_used || self.has_sessions() {
-                    used.last = Instant::now();
-                }
-                used.folders = folders;
-                used.last + KEPT
-            };
-            if until <= Instant::now() {
-                self.used.lock().unwrap_or_else(PoisonError::into_inner).folders.clear();
-                return;
+            if self.engine.is_used(1) {
+                self.note_use();
             }
-            sleep_until(until.min(Instant::now() + KEPT / 20)).await;
+            let until = *self.used.lock().unwrap_or_else(PoisonError::into_inner) + KEPT;
+            if until <= Instant::now() {
+                break;
+            }
+            sleep_until(until.min(Instant::now() + KEPT / 10)).await;
         }
-    }
-
-    /// Besides us and the folders that we keep, sessions have the engine.
-    fn has_sessions(&self) -> bool {
-        Arc::strong_count(&self.engine) > 1 + self.engine.open_folders().len()
+        self.engine.close();
     }
 }
 
 /// A receiving role behind which is a Microsoft 365 mailbox.
 pub struct GraphMailbox {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     graph_url: String,
     client_id: String,
     settings: Settings,
-    engines: Engines,
+    pub(super) engines: Engines,
 }
 
 impl GraphMailbox {

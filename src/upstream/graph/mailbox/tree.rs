@@ -45,10 +45,6 @@ impl Node {
             _ => None,
         }
     }
-
-    fn is_inbox(&self) -> bool {
-        self.record.facts.well_known.as_deref() == Some("inbox")
-    }
 }
 
 /// All folders, parents before children.
