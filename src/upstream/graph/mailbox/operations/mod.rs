@@ -171,7 +171,7 @@ async fn a_move_takes_along_what_the_client_was_told() {
     bench.service.fault("M0001%3D/move", Fault::DoneBut(504));
     bench.service.fault("M0003%3D/move", Fault::Refuse(403, "ErrorAccessDenied"));
     let moved = inbox.move_to(all.clone(), "Work").await.expect("two were moved");
-    assert_eq!(moved.failure.expect("one was not").kind, Kind::NotPermitted.clone());
+    assert_eq!(moved.failure.expect("one was not").kind, Kind::NotPermitted);
     let sources: Vec<Uid> = moved.copied.pairs.iter().map(|pair| pair.0).collect();
     assert_eq!((sources, uids(&inbox)), (all[..2].to_vec(), vec![all[2]]));
     let after = work.published().find(moved.copied.pairs[1].1).expect("there").clone();
@@ -347,6 +347,8 @@ async fn an_append_that_failed_half_way_goes_on_where_it_ended() {
     assert!(error.kind.is_temporary());
     assert!(uids(&work).is_empty());
     bench.service.contents().faults.clear();
+    bench.service.fault("GET /v1.0/me/messages/", Fault::Refuse(403, "ErrorAccessDenied"));
+    bench.append("Work", MAIL, Flags::default()).await.expect_err("can't be looked at");
     bench.append("Work", MAIL, Flags::default().with(Flag::Seen)).await.expect("finished");
     assert_eq!((bench.service.contents().items.len(), uids(&work).len()), (1, 1));
     assert_eq!(bench.service.in_folder("F-work")[0].json["isRead"], true);
