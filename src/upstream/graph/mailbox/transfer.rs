@@ -213,7 +213,11 @@ impl Moving {
                     // Also 404: it may be the target that is gone.
                     if is_unclear(status) || status == reqwest::StatusCode::NOT_FOUND {
                         unclear.push(*one);
-                        self.uncertainty.get_or_insert(error);
+                        self.uncertainty.get_or_insert(match is_gone(answer) {
+                            true => Error::new(Kind::NotFound, "the folder to move to is gone")
+                                .with_source(error),
+                            false => error,
+                        });
                     } else {
                         self.failure.get_or_insert(error);
                     }

@@ -83,7 +83,8 @@ impl Job<'_> {
         earlier: Option<AppendRecord>,
     ) -> Result<Option<Value>, Error> {
         let Some(earlier) = earlier else { return Ok(None) };
-        self.record.started = earlier.started;
+        // Whatever fails now, the record stays.
+        (self.record.started, self.record.graph_id) = (earlier.started, earlier.graph_id.clone());
         match stage(&earlier) {
             Stage::Whole(graph_id) => {
                 let found = self.read(graph_id).await?;

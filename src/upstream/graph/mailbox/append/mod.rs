@@ -38,18 +38,21 @@ pub(super) use journal::recover;
 
 const DOING: &str = "storing a message";
 
+/// Of APPENDs of one message to one folder.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// What APPENDs of one mailbox share.
 #[derive(Debug, Default)]
 pub(in crate::upstream::graph) struct Appending {
     /// One at a time of the same message to the same folder.
-    running: Mutex<HashMap<(FolderKey, String), Arc<tokio::sync::Mutex<()>>>>,
+    running: Mutex<HashMap<(FolderKey, String), Turn>>,
     limit: RequestLimit,
     told_of_import: AtomicBool,
     told_of_drafts: AtomicBool,
 }
 
 impl Appending {
-    fn turn(&self, record: &AppendRecord) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, record: &AppendRecord) -> Turn {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(running.entry((record.folder, record.digest.clone())).or_default())
@@ -118,10 +121,9 @@ impl<'a> Job<'a> {
         let earlier = store.begin_append(&self.record).await.map_err(not_stored)?;
         let result = self.store(earlier).await;
         // After a failure that leaves something at the service the record stays, for the next try.
-        if result.is_ok() || (self.record.graph_id.is_none() && !self.is_unclear) {
-            if let Err(error) = store.end_append(&self.record).await {
-                tracing::warn!(%error, "the record of an APPEND stays");
-            }
+        let is_over = result.is_ok() || (self.record.graph_id.is_none() && !self.is_unclear);
+        if is_over && let Err(error) = store.end_append(&self.record).await {
+            tracing::warn!(%error, "the record of an APPEND stays");
         }
         result
     }
@@ -139,14 +141,13 @@ impl<'a> Job<'a> {
 
     /// The best way that there is.
     async fn hand_over(&mut self) -> Result<Value, Error> {
-        if !self.flags.has(Flag::Draft) {
-            if let Some(item) = self.import().await? {
-                self.tell(&self.engine.appending.told_of_import, "importMime: as final messages");
-                return Ok(item);
-            }
+        let is_final = !self.flags.has(Flag::Draft);
+        if is_final && let Some(item) = self.import().await? {
+            self.tell(&self.engine.appending.told_of_import, "importMime: as final messages");
+            return Ok(item);
         }
         let item = self.draft().await?;
-        if !self.flags.has(Flag::Draft) {
+        if is_final {
             self.tell(
                 &self.engine.appending.told_of_drafts,
                 "Drafts: complete, but other programs show them as drafts; the permission \

@@ -171,7 +171,7 @@ async fn a_move_takes_along_what_the_client_was_told() {
     bench.service.fault("M0001%3D/move", Fault::DoneBut(504));
     bench.service.fault("M0003%3D/move", Fault::Refuse(403, "ErrorAccessDenied"));
     let moved = inbox.move_to(all.clone(), "Work").await.expect("two were moved");
-    assert_eq!(moved.failure.expect("one was not").kind, Kind::NotPermitted.clone());
+    assert_eq!(moved.failure.expect("one was not").kind, Kind::NotPermitted);
     let sources: Vec<Uid> = moved.copied.pairs.iter().map(|pair| pair.0).collect();
     assert_eq!((sources, uids(&inbox)), (all[..2].to_vec(), vec![all[2]]));
     let after = work.published().find(moved.copied.pairs[1].1).expect("there").clone();
@@ -193,6 +193,30 @@ async fn a_move_to_where_it_is_gives_new_uids_without_a_request() {
     let fresh: Vec<Uid> = moved.copied.pairs.iter().map(|pair| pair.1).collect();
     assert_eq!(fresh, uids(&inbox));
     assert!(fresh.iter().all(|uid| uid > &all[1]) && bench.service.asked("/move") == 0);
+}
+
+#[tokio::test]
+async fn a_target_that_is_gone_costs_no_message() {
+    let (bench, inbox) = Bench::with_messages(2).await;
+    bench.folder("Work").await;
+    let all = uids(&inbox);
+    for at in ["M0001%3D/move", "M0002%3D/move", "M0001%3D/copy", "M0002%3D/copy"] {
+        bench.service.fault(at, Fault::Refuse(404, "ErrorItemNotFound"));
+    }
+    let error = inbox.move_to(all.clone(), "Work").await.expect_err("no target");
+    assert_eq!((error.kind, uids(&inbox)), (Kind::NotFound, all.clone()));
+    let error = inbox.copy(all.clone(), "Work").await.expect_err("no target");
+    assert_eq!((error.kind, uids(&inbox)), (Kind::NotFound, all));
+}
+
+#[tokio::test]
+async fn a_copy_whose_answer_is_lost_for_good_is_not_called_done() {
+    let (bench, inbox) = Bench::with_messages(1).await;
+    let work = bench.folder("Work").await;
+    bench.service.contents().items[0].json["internetMessageId"] = json!("<other@x>");
+    bench.service.fault("/copy", Fault::DoneBut(504));
+    let error = inbox.copy(uids(&inbox), "Work").await.expect_err("unknown");
+    assert_eq!((error.kind, uids(&work).len()), (Kind::OutcomeUnknown, 0));
 }
 
 #[tokio::test]
@@ -323,6 +347,8 @@ async fn an_append_that_failed_half_way_goes_on_where_it_ended() {
     assert!(error.kind.is_temporary());
     assert!(uids(&work).is_empty());
     bench.service.contents().faults.clear();
+    bench.service.fault("GET /v1.0/me/messages/", Fault::Refuse(403, "ErrorAccessDenied"));
+    bench.append("Work", MAIL, Flags::default()).await.expect_err("can't be looked at");
     bench.append("Work", MAIL, Flags::default().with(Flag::Seen)).await.expect("finished");
     assert_eq!((bench.service.contents().items.len(), uids(&work).len()), (1, 1));
     assert_eq!(bench.service.in_folder("F-work")[0].json["isRead"], true);
@@ -356,6 +382,35 @@ async fn the_copy_that_sending_left_is_the_answer_once() {
     let second = bench.append("Sent Items", MAIL, flags).await.expect("stored");
     assert_ne!(second, uid);
     assert_eq!(bench.service.in_folder("F-sent").len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_pieces_is_deleted_and_stored_anew() {
+    let bench = Bench::new(Expunge::Delete).await;
+    let work = bench.folder("Work").await;
+    let skeleton = bench.service.put("F-drafts", MAIL, json!({ "isDraft": true }));
+    let whole = ring::digest::digest(&ring::digest::SHA256, MAIL.as_bytes());
+    let record = crate::store::AppendRecord {
+        folder: work.key,
+        digest: whole.as_ref().iter().map(|octet| format!("{octet:02x}")).collect(),
+        message_id: Some("<new@x>".to_owned()),
+        started: OffsetDateTime::now_utc(),
+        graph_id: Some(format!("partial:{skeleton}")),
+    };
+    let store = &bench.engine.store;
+    store.begin_append(&record).await.expect("stored");
+    store.note_append(&record).await.expect("stored");
+    bench.append("Work", MAIL, Flags::default()).await.expect("stored");
+    assert!(bench.service.item(&skeleton).is_none());
+    assert_eq!(bench.service.in_folder("F-work").len(), 1);
+    let other = bench.service.put("F-drafts", MAIL, json!({ "isDraft": true }));
+    let record =
+        crate::store::AppendRecord { graph_id: Some(format!("partial:{other}")), ..record };
+    store.begin_append(&record).await.expect("stored");
+    store.note_append(&record).await.expect("stored");
+    super::append::recover(&bench.engine).await.expect("done");
+    assert!(bench.service.item(&other).is_none());
+    assert!(store.unfinished_appends().await.expect("stored").is_empty());
 }
 
 #[tokio::test]
