@@ -74,7 +74,7 @@ impl References {
     }
 
     /// A new one.
-    pub fn next(&mut self) -> Reference {
+    pub fn issue(&mut self) -> Reference {
         self.count += 1;
         self.session.reference(self.count)
     }
@@ -143,7 +143,7 @@ impl Attempts {
     }
 
     fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
-        let reference = self.references.next();
+        let reference = self.references.issue();
         tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
         Refusal::Failed(Failure { kind: error.kind, hint: error.hint, reference })
     }

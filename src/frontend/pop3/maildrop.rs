@@ -59,7 +59,7 @@ impl Maildrop {
 
 /// Logs a failure; the answer leads to it.
 fn refuse(references: &mut References, error: &Error) -> String {
-    let reference = references.next();
+    let reference = references.issue();
     tracing::error!(%reference, kind = ?error.kind, "{}", error.chain());
     let failure = Failure { kind: error.kind, hint: error.hint, reference };
     refusal(Refusal::Failed(failure)) + "\r\n"

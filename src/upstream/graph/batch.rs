@@ -75,7 +75,7 @@ impl Mailbox {
         loop {
             let asked = match self.round(parts, &open, urgency).await {
                 Ok(round) => {
-                    let wait = round.values().filter_map(|answer| wait_of(answer)).max();
+                    let wait = round.values().filter_map(wait_of).max();
                     open.retain(|at| {
                         let answer = round.get(at).cloned().unwrap_or_else(unanswered);
                         let again = parts[*at].may_be_repeated_after(&answer);

@@ -80,7 +80,7 @@ pub(super) enum State {
     /// No folder is selected.
     Authenticated,
     /// One is.
-    Selected(Selected),
+    Selected(Box<Selected>),
 }
 
 /// A selected folder.

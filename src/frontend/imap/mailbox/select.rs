@@ -44,7 +44,7 @@ pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
     if let Some(known) = &select.qresync {
         resync::tell(session, &selected, known).await?;
     }
-    session.state = State::Selected(selected);
+    session.state = State::Selected(Box::new(selected));
     Ok(match select.read_only {
         true => "OK [READ-ONLY] EXAMINE completed".to_owned(),
         false => "OK [READ-WRITE] SELECT completed".to_owned(),

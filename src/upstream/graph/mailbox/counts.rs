@@ -130,7 +130,7 @@ async fn try_statuses(
     engine: &Engine,
     names: &[String],
 ) -> Result<Vec<Result<Status, Error>>, Error> {
-    let need = fresh(Instant::now());
+    let now = Instant::now();
     // Which folders are followed is in the store; what is new of them comes with the list.
     let before = engine.tree().await?;
     let asked = names.iter().filter_map(|name| before.find(name));
@@ -141,6 +141,9 @@ async fn try_statuses(
             followed.push(engine.open_record(record).await?);
         }
     }
+    // All as LIST left them, or all as of now: one request either way.
+    let credits = followed.iter().map(|folder| engine.spend_credit(folder.key, now));
+    let need = credits.max().unwrap_or_else(|| fresh(now));
     let outcomes = look_together(engine, need, &followed).await?;
     let tree = engine.tree().await?;
     let records = engine.store.folders().await.map_err(not_stored)?;

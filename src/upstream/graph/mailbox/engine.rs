@@ -23,9 +23,11 @@ use crate::mail::{Error, Kind, Mailbox, Message};
 use crate::store::{FolderKey, FolderRecord, MailboxStore};
 use crate::upstream::graph::client;
 
-/// What was heard this long ago is as fresh as LIST, SELECT and STATUS need: clients send them in
-/// bursts.
+/// What was heard this long ago is as fresh as LIST needs: clients send it in bursts.
 pub(super) const FRESH: Duration = Duration::from_secs(2);
+/// What LIST has heard of a folder serves the next SELECT or STATUS of it for so long: a client that
+/// synchronises lists first and then selects one folder after another.
+const CREDIT: Duration = Duration::from_secs(5);
 /// Largest message of Exchange Online, in octets.
 const MAX_MESSAGE: u64 = 150 << 20;
 
@@ -53,6 +55,8 @@ pub(in crate::upstream::graph) struct Engine {
     /// For what outlives a call.
     me: Weak<Self>,
     list: Mutex<Option<List>>,
+    /// When LIST asked about a folder whose answer nobody has used since.
+    credits: Mutex<HashMap<FolderKey, Instant>>,
     /// Those who want to know the folders, or change them.
     pub(super) list_gate: Gate,
     opened: Mutex<HashMap<FolderKey, Weak<OpenFolder>>>,
@@ -75,6 +79,7 @@ impl Engine {
             appending: append::Appending::default(),
             me: me.clone(),
             list: Mutex::default(),
+            credits: Mutex::default(),
             list_gate: Gate::default(),
             opened: Mutex::default(),
             recent: Mutex::default(),
@@ -159,6 +164,23 @@ impl Engine {
         }
         let list = self.loaded_list().await?;
         Ok((turn, list))
+    }
+
+    /// For LIST: the folders, and what is new in those that are open.
+    async fn list_all(&self) -> Result<(), Error> {
+        let (need, open) = (Instant::now(), self.open_folders());
+        if self.list_gate.last().is_some_and(|heard| heard >= fresh(need)) {
+            return Ok(());
+        }
+        counts::look_together(self, need, &open).await?;
+        *guarded(&self.credits) = open.iter().map(|folder| (folder.key, need)).collect();
+        Ok(())
+    }
+
+    /// How fresh a folder has to be for one who asks `now`: as LIST left it, once, else as of now.
+    pub(super) fn spend_credit(&self, folder: FolderKey, now: Instant) -> Instant {
+        let credit = guarded(&self.credits).remove(&folder);
+        credit.filter(|asked| now.duration_since(*asked) < CREDIT).unwrap_or(now)
     }
 
     pub(super) async fn loaded_list(&self) -> Result<List, Error> {
@@ -295,8 +317,7 @@ async fn complete(folder: &Arc<OpenFolder>) -> Result<(), Error> {
 impl Mailbox for Engine {
     fn folders(&self) -> BoxFuture<'_, Result<Arc<[FolderInfo]>, Error>> {
         async move {
-            let open = self.open_folders();
-            counts::look_together(self, fresh(Instant::now()), &open).await?;
+            self.list_all().await?;
             let tree = self.tree().await?;
             let decided = self.store.subscriptions().await.map_err(not_stored)?;
             let decided: HashMap<String, bool> = decided.into_iter().collect();
@@ -316,7 +337,8 @@ impl Mailbox for Engine {
             self.recover().await;
             let began = Instant::now();
             let folder = self.folder(name).await?;
-            super::following::refresh(&folder, fresh(began)).await?;
+            let need = self.spend_credit(folder.key, began);
+            super::following::refresh(&folder, need).await?;
             Ok(folder as Arc<dyn Folder>)
         }
         .boxed()

@@ -10,7 +10,7 @@ use crate::protocol::imap::parse_request;
 async fn every_command_in_every_state() {
     let (_stage, memory) = stage_with(&[ONE]);
     let folder = memory.open("INBOX").await.expect("there");
-    let selected = State::Selected(Selected {
+    let selected = State::Selected(Box::new(Selected {
         name: "INBOX".to_owned(),
         view: super::super::View::new(folder.snapshot()),
         folder,
@@ -18,7 +18,7 @@ async fn every_command_in_every_state() {
         saved: Vec::new(),
         recent: Vec::new(),
         last_read: None,
-    });
+    }));
     let no_folder = Some("BAD no folder is selected");
     let always = "CAPABILITY|NOOP|LOGOUT|ID NIL|ENABLE CONDSTORE|SELECT INBOX|EXAMINE INBOX|\
                   CREATE a|DELETE a|RENAME a b|SUBSCRIBE a|UNSUBSCRIBE a|LIST \"\" *|LSUB \"\" *|\
