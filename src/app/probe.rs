@@ -1,7 +1,7 @@
 //! Proves what each role promises, for `check`: a token, and that the service lets us in.
 //!
 //! Danger: a proof that leaves something behind, or that waits for ever on one silent server. Rule:
-//! nothing is sent and no mailbox is selected; every role is proved at the same time as the others,
+//! nothing is sent, stored or marked; every role is proved at the same time as the others,
 //! with its own connection, and given up after [`PATIENCE`].
 
 use std::future::Future;
@@ -30,10 +30,11 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Stands for a client's login where any will do: an application's token serves every mailbox.
 const ANY_LOGIN: &str = "postmaster@localhost";
 
+const TOKEN_OF_TEMPLATE: &str =
+    "there is an access token; the mailbox is that of the client that logs in ({login})";
+
 const SIGN_IN: &str = "signing in comes with a later version; until then use IntegrationType = \
                        Confidential with an application of its own";
-const READING: &str = "reading from Microsoft 365 comes with a later version; until then a login \
-                       for this role is refused";
 
 /// What was found out about a role, or about several that are one mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,8 +160,7 @@ impl Builder {
                 return Ok(Outcome::Unprovable("there is nothing to prove".to_owned()));
             }
             ReceivingKind::Microsoft365 { account, .. } => {
-                self.prove_graph_token(&role.name, account).await?;
-                return Err(format!("there is an access token, but {READING}"));
+                return self.prove_graph_mailbox(&role.name, account).await;
             }
         };
         if server.needs_login() {
@@ -171,6 +171,21 @@ impl Builder {
         let opened = upstream.open(ANY_LOGIN, protocol).await.map_err(text)?;
         say_goodbye(opened, protocol).await;
         Ok(let_in(server))
+    }
+
+    async fn prove_graph_mailbox(
+        &self,
+        role: &str,
+        account: &Microsoft365,
+    ) -> Result<Outcome, String> {
+        if account.needs_login() {
+            self.prove_graph_token(role, account).await?;
+            return Ok(Outcome::Proved(TOKEN_OF_TEMPLATE.to_owned()));
+        }
+        if matches!(account.app, MicrosoftApp::Public { .. }) {
+            return Err(SIGN_IN.to_owned());
+        }
+        self.prove_mailbox(role, account, ANY_LOGIN).await.map(Outcome::Proved)
     }
 
     async fn prove_graph_token(&self, role: &str, account: &Microsoft365) -> Result<(), String> {
@@ -195,10 +210,7 @@ impl Builder {
             ));
         };
         tokens.token(Some(ANY_LOGIN)).await.map_err(text)?;
-        Ok(Outcome::Proved(
-            "there is an access token; the mailbox is that of the client that logs in ({login})"
-                .to_owned(),
-        ))
+        Ok(Outcome::Proved(TOKEN_OF_TEMPLATE.to_owned()))
     }
 }
 

@@ -15,7 +15,9 @@ use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::{self, HttpClient, TokenSource};
 use crate::store::Store;
 use crate::tls::ClientTls;
-use crate::upstream::graph::{Engines, GraphMailbox, GraphSubmission, MailboxSettings, Turns};
+use crate::upstream::graph::{
+    Engines, GraphMailbox, GraphSubmission, MailboxSettings, Turns, prove_mailbox,
+};
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
 /// What every role is built with.
@@ -124,6 +126,18 @@ impl Builder {
                 ))
             }
         })
+    }
+
+    /// What is known of a mailbox that we serve ourselves once its INBOX has been read.
+    pub(super) async fn prove_mailbox(
+        &self,
+        role: &str,
+        account: &Microsoft365,
+        login: &str,
+    ) -> Result<String, String> {
+        let tokens = self.graph_tokens(role, account).map_err(|error| error.to_string())?;
+        let proof = prove_mailbox(role, account, tokens, self.http.clone(), &self.turns, login);
+        proof.await.map_err(|error| error.chain())
     }
 
     fn login(&self, role: &str, server: &MailServer) -> Result<Login, Error> {

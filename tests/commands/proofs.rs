@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use authbridge::sandbox::{App, Fault, Mailbox, Place, What};
+
 use super::typed;
-use crate::harness::cloud::{ANNA, Cloud, OLD, OLD_PASSWORD};
+use crate::harness::cloud::{ANNA, Cloud, OFFICE, OLD, OLD_PASSWORD};
 
 /// Checks this configuration beside the cloud's key files.
 fn check(cloud: &Cloud, configuration: &str, more: &[&str]) -> super::Said {
@@ -147,14 +149,11 @@ fn what_this_version_cannot_do_is_said() {
         Mail.Sending.Microsoft365.PublicApp.TenantId = 'contoso.example'\n\
         Mail.Sending.Microsoft365.PublicApp.RedirectUri = 'http://localhost'\n\
         Mail.Sending.Microsoft365.PublicApp.AccountName = 'jane@contoso.example'\n";
-    let reading = cloud.graph("Mail.Receiving");
-    for (configuration, words) in [
-        (public.to_owned(), "Mail.Sending: does not work: signing in comes with a later version"),
-        (reading, "Mail.Receiving: does not work: there is an access token, but reading"),
-    ] {
-        let said = check(&cloud, &configuration, &[]);
+    for role in ["Mail.Sending", "Mail.Receiving"] {
+        let said = check(&cloud, &public.replace("Mail.Sending", role), &[]);
         assert_eq!(said.code, Some(1), "{}", said.stdout);
-        assert!(said.stderr.starts_with(words), "{}", said.stderr);
+        let words = format!("{role}: does not work: signing in comes with a later version");
+        assert!(said.stderr.starts_with(&words), "{}", said.stderr);
     }
     let said = check(&cloud, "Mail.Receiving.ServerType = 'MAPI'\n", &[]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
@@ -164,14 +163,88 @@ fn what_this_version_cannot_do_is_said() {
 #[test]
 fn a_mailbox_that_is_the_clients_proves_the_application_alone() {
     let cloud = Cloud::start();
-    let graph = cloud.graph("Mail.Sending").replace(crate::harness::cloud::OFFICE, "{login}");
+    let graph = cloud.graph("Mail.Sending").replace(OFFICE, "{login}");
     let said = check(&cloud, &graph, &[]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(said.stdout.contains("Mail.Sending: works"), "{}", said.stdout);
+    let graph = cloud.graph("Mail.Receiving").replace(OFFICE, "{login}");
+    let said = check(&cloud, &graph, &[]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let words =
+        "Mail.Receiving: works: there is an access token; the mailbox is that of the client";
+    assert!(said.stdout.contains(words), "{}", said.stdout);
+    assert_eq!(cloud.sandbox.graph_requests(), 0, "no mailbox is known");
     let gmail = cloud.gmail_imap("Mail.Receiving").replace(ANNA, "{login}");
     let said = check(&cloud, &gmail, &[]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(said.stdout.contains("Mail.Receiving: not proved: its mailbox"), "{}", said.stdout);
+}
+
+/// A receiving role of an application that has been granted these permissions.
+fn reading_as(cloud: &Cloud, roles: &[&str]) -> String {
+    let app = roles.iter().fold(App::new(&cloud.tenant.id), |app, role| app.with_role(role));
+    let app = cloud.sandbox.add_app(app);
+    cloud
+        .graph("Mail.Receiving")
+        .replace(&cloud.app.client_id, &app.client_id)
+        .replace(&cloud.app.secret, &app.secret)
+}
+
+#[test]
+fn a_microsoft_365_mailbox_is_proved_by_reading_its_inbox() {
+    let cloud = Cloud::start();
+    cloud.sandbox.put(OFFICE, "INBOX", b"Subject: one\r\n\r\nIt lies there.\r\n");
+    for (roles, words) in [
+        (&["Mail.ReadWrite"] as &[&str], "the token permits them|by way of Drafts (3 requests"),
+        (&["Mail.Read"], "has no Mail.ReadWrite|RBAC for Applications|by way of Drafts"),
+        (
+            &["Mail.ReadWrite", "Mail-Advanced.ReadWrite.All"],
+            "the token permits them|APPEND stores messages as they are (importMime, 2 requests",
+        ),
+    ] {
+        let said = check(&cloud, &reading_as(&cloud, roles), &["--role", "Mail.Receiving"]);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{}", said.stdout);
+        let works = format!("Mail.Receiving: works: INBOX of {OFFICE} can be read (1 messages)");
+        for word in words.split('|').chain([works.as_str()]) {
+            assert!(said.stdout.contains(word), "{word} in\n{}", said.stdout);
+        }
+    }
+    let kinds = cloud.sandbox.graph_kinds();
+    assert!(kinds.keys().all(|(method, _)| method == "GET"), "{kinds:?}");
+    assert_eq!(cloud.sandbox.graph_requests(), 3, "one for each: {kinds:?}");
+}
+
+#[test]
+fn a_microsoft_365_mailbox_that_cannot_be_read_is_explained() {
+    let cloud = Cloud::start();
+    cloud
+        .sandbox
+        .add_mailbox(Mailbox::microsoft(&cloud.tenant.id, "old@contoso.example").without_rest());
+    let good = cloud.graph("Mail.Receiving");
+    for (configuration, words) in [
+        (
+            reading_as(&cloud, &["Mail.Send"]),
+            "INBOX with a token that has Mail.Send|API permissions|Mail.ReadWrite|admin consent|RBAC",
+        ),
+        (reading_as(&cloud, &[]), "no permission for mail|Mail.ReadWrite"),
+        (good.replace(OFFICE, "nobody@contoso.example"), "nobody@contoso.example|UserObjectId"),
+        (good.replace(OFFICE, "old@contoso.example"), "licence|on-premises"),
+        (good.replace(&cloud.app.secret, "not-the-secret"), "secret|Value"),
+        (good.replace(&cloud.at().graph_url, &format!("https://{}", nobody())), "GraphUrl|connect"),
+    ] {
+        let said = check(&cloud, &configuration, &["--role", "Mail.Receiving"]);
+        assert_eq!(said.code, Some(1), "{}", said.stdout);
+        assert!(said.stderr.starts_with("Mail.Receiving: does not work: "), "{}", said.stderr);
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+        for word in words.split('|') {
+            assert!(said.stderr.contains(word), "{word} in\n{}", said.stderr);
+        }
+    }
+    let trouble = What::Status(503, None);
+    cloud.sandbox.fault(Fault { at: Place::GraphRead, what: trouble, times: 1 });
+    let said = check(&cloud, &good, &["--role", "Mail.Receiving"]);
+    assert_eq!(said.code, Some(1), "{}", said.stdout);
+    assert!(said.stderr.contains("Graph answered 503"), "the reason, at once: {}", said.stderr);
 }
 
 #[test]

@@ -41,7 +41,7 @@ use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
-pub use mailbox::{Engines, GraphMailbox, Settings as MailboxSettings};
+pub use mailbox::{Engines, GraphMailbox, Settings as MailboxSettings, prove_mailbox};
 pub use turns::Turns;
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).

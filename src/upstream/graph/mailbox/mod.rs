@@ -7,7 +7,7 @@
 //!
 //! `list`, `tree` and `name` are the folders, `arrange` changes them, `counts` tells of many;
 //! `comparing` and `following` synchronise one, by way of `delta`, `inquiry` and `merge`; `poll` does
-//! so again and again, `gate` once for all who ask.
+//! so again and again, `gate` once for all who ask; `proof` is for `check`.
 
 mod append;
 mod arrange;
@@ -33,6 +33,7 @@ mod newline;
 #[cfg(all(test, feature = "sandbox"))]
 mod operations;
 mod poll;
+mod proof;
 mod role;
 #[cfg(all(test, feature = "sandbox"))]
 mod tests;
@@ -42,4 +43,5 @@ mod tree;
 pub(super) use engine::Engine;
 pub use engine::Settings;
 pub(super) use folder::OpenFolder;
+pub use proof::prove_mailbox;
 pub use role::{Engines, GraphMailbox};
