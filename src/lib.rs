@@ -10,7 +10,7 @@
 //! | [`protocol`] | codecs for SMTP, IMAP, POP3, SASL and MIME; no I/O |
 //! | [`mail`] | neutral types; the traits [`mail::Upstream`] and [`mail::Submission`] |
 //! | [`frontend`] | listeners, logins, sessions, the copy loop |
-//! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; Graph |
+//! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; sends and serves mailboxes over Graph |
 //! | [`oauth`] | token sources, one file per grant; refresh |
 //! | `sandbox` | the make-believe cloud of the demo and the tests |
 //! | [`store`] | what survives a restart: index of mailboxes, messages on disk |
@@ -19,13 +19,16 @@
 //! # How data flows
 //! A client connects to a listener in [`frontend`]. Its session feeds bytes to [`protocol`], gets a
 //! command and checks it against the state's table. The login finds the client's roles; then
-//! [`mail::Upstream`] opens the mailbox and the session turns into a byte relay, or, for SMTP,
-//! envelope and message go through [`mail::Submission`] to an SMTP service or to Graph.
+//! [`mail::Upstream`] opens the mailbox: an IMAP or POP3 service's turns the session into a byte relay,
+//! one of Microsoft 365 is a [`mail::Mailbox`] that the session drives command by command, with Graph
+//! and [`store`] behind it. For SMTP, envelope and message go through [`mail::Submission`] to an SMTP
+//! service or to Graph.
 //!
 //! # What always holds
 //! - 250 after DATA means that the upstream has taken the message.
 //! - The envelope alone decides who receives.
 //! - An upstream's failure is never told as a wrong password.
+//! - A UID is on the disk before a client hears of it, and never names another message.
 //! - A secret is a [`secret::Secret`] from the moment it is read.
 
 pub mod app;

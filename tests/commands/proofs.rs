@@ -230,7 +230,10 @@ fn a_microsoft_365_mailbox_that_cannot_be_read_is_explained() {
         (good.replace(OFFICE, "nobody@contoso.example"), "nobody@contoso.example|UserObjectId"),
         (good.replace(OFFICE, "old@contoso.example"), "licence|on-premises"),
         (good.replace(&cloud.app.secret, "not-the-secret"), "secret|Value"),
-        (good.replace(&cloud.at().graph_url, &format!("https://{}", nobody())), "GraphUrl|connect"),
+        (
+            good.replace(&cloud.at().graph_url, &format!("https://{}", nobody())),
+            "GraphUrl|HttpProxy|refused",
+        ),
     ] {
         let said = check(&cloud, &configuration, &["--role", "Mail.Receiving"]);
         assert_eq!(said.code, Some(1), "{}", said.stdout);

@@ -52,7 +52,7 @@ pub async fn prove_mailbox(
 async fn read_inbox(mailbox: &Mailbox) -> Result<u64, Error> {
     let (target, payload) = (Target::Path(INBOX), &Payload::None);
     let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
-    let answer = mailbox.ask(&ask).await.map_err(NoAnswer::into_error)?;
+    let answer = mailbox.ask(&ask).await.map_err(|no_answer| out_of_reach(mailbox, no_answer))?;
     if answer.status != StatusCode::OK {
         let rights = Rights::of(mailbox.token().secret.expose());
         return Err(mailbox.refusal(&rights.reading(), &answer));
@@ -65,6 +65,19 @@ async fn read_inbox(mailbox: &Mailbox) -> Result<u64, Error> {
         );
         Error::new(Kind::Unavailable, text)
     })
+}
+
+/// Says where to look when there was no answer; other failures say it themselves.
+fn out_of_reach(mailbox: &Mailbox, no_answer: NoAnswer) -> Error {
+    if !no_answer.may_pass() {
+        return no_answer.into_error();
+    }
+    let text = format!(
+        "{}: Microsoft Graph can't be reached: check the firewall, Proxy.Upstream.HttpProxy, and \
+         the role's Cloud and GraphUrl",
+        mailbox.client.role
+    );
+    Error::new(Kind::Unavailable, text).with_source(no_answer.into_error())
 }
 
 /// The permissions that a token names; `None`: it does not say.

@@ -1,7 +1,7 @@
 //! What the record of an APPEND says, and clearing up after a crash.
 //!
 //! Danger: the process ends between the service's answer and the client's. Rule: what is whole is
-//! finished and stays on record for a day, so that the client's next attempt is answered with it; what
+//! finished and stays on record for a week, so that the client's next attempt is answered with it; what
 //! is partial is deleted; what has no id is left to the next attempt, which looks for it.
 
 use reqwest::Method;
