@@ -122,6 +122,10 @@ fn without_role(role: &str, text: &str) -> String {
     while let Some(shorter) = rest.strip_prefix(&prefix) {
         rest = shorter;
     }
+    let rest = match rest.strip_prefix(&format!("{role} (")).and_then(|r| r.split_once("): ")) {
+        Some((mailbox, rest)) => format!("{mailbox}: {rest}"),
+        None => rest.to_owned(),
+    };
     rest.replace(&format!(": {prefix}"), ": ")
 }
 
@@ -255,6 +259,8 @@ mod tests {
             ("Mail.Sending: no", "no"),
             ("Mail.Sending: there is no token: Mail.Sending: why", "there is no token: why"),
             ("other: Mail.Sending", "other: Mail.Sending"),
+            ("Mail.Sending (a@b.example): while x: no", "a@b.example: while x: no"),
+            ("Mail.Sending (a@b.example", "Mail.Sending (a@b.example"),
         ] {
             assert_eq!(without_role("Mail.Sending", text), expected);
         }

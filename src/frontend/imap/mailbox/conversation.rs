@@ -40,7 +40,7 @@ impl Session {
                 Ok(never) => match never {},
                 Err(parting) => parting,
             };
-            tracing::debug!("session ended: {parting}");
+            tracing::info!("session ended: {parting}");
             self.client.part(farewell(&parting).unwrap_or_default()).await;
         }
         .boxed()

@@ -54,8 +54,12 @@ async fn read_inbox(mailbox: &Mailbox) -> Result<u64, Error> {
     let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
     let answer = mailbox.ask(&ask).await.map_err(|no_answer| out_of_reach(mailbox, no_answer))?;
     if answer.status != StatusCode::OK {
-        let rights = Rights::of(mailbox.token().secret.expose());
-        return Err(mailbox.refusal(&rights.reading(), &answer));
+        let token = mailbox.token();
+        let doing = match answer.status {
+            StatusCode::FORBIDDEN => Rights::of(token.secret.expose()).reading(),
+            _ => "reading INBOX".to_owned(),
+        };
+        return Err(mailbox.refusal(&doing, &answer));
     }
     answer.json()["totalItemCount"].as_u64().ok_or_else(|| {
         let text = format!(
