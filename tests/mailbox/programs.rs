@@ -4,9 +4,15 @@
 //! that people install, with the configuration that an administrator would write, and what it did
 //! is judged at both ends: its files, and the mailbox at Graph.
 
+mod curl;
+mod fetching;
+mod java;
 mod mbsync;
+mod python;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::harness::Proxy;
 use crate::harness::cloud::{Cloud, OFFICE};
@@ -85,6 +91,22 @@ impl Office {
         all.sort();
         all
     }
+}
+
+/// Runs a program that must succeed; gives its output. When it says `deliver`, `letter` 500 arrives.
+fn with_delivery(office: &Office, command: &mut Command) -> Vec<String> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line == "deliver" {
+            office.cloud.sandbox.deliver(OFFICE, &letter(500));
+        }
+        lines.push(line);
+    }
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{command:?}: {status}\n{lines:?}");
+    lines
 }
 
 /// Message `number` of a mailbox: plain, 8-bit, with dots; every third with an attachment, every
