@@ -6,8 +6,11 @@
 
 mod curl;
 mod fetching;
+mod interimap;
 mod java;
 mod mbsync;
+mod neomutt;
+mod offlineimap;
 mod python;
 
 use std::collections::BTreeMap;
