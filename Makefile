@@ -2,7 +2,8 @@
 CARGO ?= cargo
 WINDOWS := x86_64-pc-windows-gnu
 # Programs that the tests drive, as Debian packages.
-TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix python3 openssl gcc
+TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix python3 openssl gcc \
+	getmail6 offlineimap3 neomutt interimap libmail-java default-jdk-headless
 
 .PHONY: check tools format lint test docs windows bench
 

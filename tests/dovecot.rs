@@ -4,7 +4,7 @@
 //! at an endpoint that knows only those it has issued, and speaks the extensions that the sandbox
 //! lacks: they pass through the relay or the relay is wrong.
 
-mod server;
+pub mod server;
 
 use crate::clients::{Account, fetchmail, maildir, mbsync};
 use crate::harness::{self, Proxy, have, python, wait_until};

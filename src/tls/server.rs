@@ -25,6 +25,11 @@ use crate::platform;
 /// How long a self-signed certificate lasts. Clients that pin it would break at each renewal.
 const SELF_SIGNED_DAYS: i64 = 3650;
 
+/// Quirk `no_tickets`: a TLS 1.3 ticket after STARTTLS wakes the reading thread of OfflineIMAP's
+/// imaplib2 while its other thread writes, and now and then it waits for ever. A new handshake with
+/// somebody on the same machine costs less than a millisecond.
+const TICKETS: usize = 0;
+
 /// Accepts TLS on our listeners. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
@@ -57,7 +62,7 @@ impl ServerTls {
     }
 
     fn from_identity(path: &Path, identity: Identity) -> Result<Self, Error> {
-        let config = ServerConfig::builder()
+        let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(identity.chain, identity.key)
             .map_err(|error| {
@@ -65,6 +70,7 @@ impl ServerTls {
                             must be the key's own";
                 problem(path, format!("{text} ({error})"))
             })?;
+        config.send_tls13_tickets = TICKETS;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
@@ -158,6 +164,7 @@ mod tests {
                 let mut text = String::new();
                 stream.read_to_string(&mut text).await.expect("read");
                 assert_eq!(text, "hello");
+                assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0, "quirk no_tickets");
             }
             assert_eq!(accepted.await.expect("no panic").is_ok(), trusted, "{name}");
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use crate::harness::{have, signal, succeed};
@@ -185,7 +185,9 @@ fn write_certificates(folder: &Path) {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    // Of another name than the root: OpenSSL takes equal names for a self-signed certificate.
+    params.distinguished_name.push(DnType::CommonName, "localhost");
     let leaf = params.signed_by(&key, &root).unwrap();
     std::fs::write(folder.join("ca.pem"), root.pem()).unwrap();
     std::fs::write(folder.join("server.pem"), leaf.pem() + &key.serialize_pem()).unwrap();

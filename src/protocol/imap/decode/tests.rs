@@ -136,6 +136,18 @@ fn a_tag_is_needed() {
 
 /// What programs are known to send.
 #[test]
+fn quirk_latin1_text() {
+    let command: &[u8] = b"SEARCH FROM \"J\xf6rg\" ALL";
+    let expected = read("SEARCH CHARSET UTF-8 FROM \"J\u{f6}rg\" ALL");
+    for utf8 in [false, true] {
+        let Ok(Verb::Search(found)) = read_octets(command, utf8) else { panic!("{command:?}") };
+        let Verb::Search(expected) = &expected else { panic!("{expected:?}") };
+        assert_eq!(found.keys, expected.keys);
+    }
+    assert!(read_octets(b"SEARCH FROM \"J\xf6\0rg\"", false).is_err());
+}
+
+#[test]
 fn commands_of_programs_are_read() {
     for command in [
         // Thunderbird.

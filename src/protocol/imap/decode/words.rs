@@ -177,10 +177,16 @@ impl<'a> Words<'a> {
     }
 
     /// An astring that is text.
+    ///
+    /// Quirk `latin1_text`: what is no UTF-8 counts as Latin-1. javax.mail 1.6, as soon as it has
+    /// enabled UTF8=ACCEPT, sends the words that it searches for so, and names no CHARSET.
     pub fn text(&mut self) -> Read<String> {
         let octets = self.astring(b"")?;
-        let text = std::str::from_utf8(&octets).map_err(|_| "text must be UTF-8")?;
-        if text.contains('\0') { Err("NUL is not allowed") } else { Ok(text.to_owned()) }
+        if octets.contains(&0) {
+            return Err("NUL is not allowed");
+        }
+        let text = std::str::from_utf8(&octets).map(str::to_owned);
+        Ok(text.unwrap_or_else(|_| octets.iter().map(|&octet| char::from(octet)).collect()))
     }
 
     /// `"(" *(item) ")"`, items with spaces between them; maybe none.
