@@ -344,13 +344,7 @@ fn append(world: &mut World, proxy: Proxy, mut imap: Imap) {
     world.folder = Some(proxy.kill());
 }
 
-fn change(
-    world: &mut World,
-    proxy: Proxy,
-    mut imap: Imap,
-    doing: Doing,
-    inbox: &[(u32, String)],
-) {
+fn change(world: &mut World, proxy: Proxy, mut imap: Imap, doing: Doing, inbox: &[(u32, String)]) {
     let count = 1 + usize::try_from(world.dice.below(25)).unwrap();
     let some: Vec<&(u32, String)> = inbox.iter().take(count).collect();
     let uids: Vec<String> = some.iter().map(|(uid, _)| uid.to_string()).collect();
