@@ -418,3 +418,154 @@ fn a_kill_loses_nothing_where_appends_are_imported() {
 fn a_kill_loses_nothing_where_moves_are_not_reported() {
     run(13, false, Quirks { moves_unreported: true, replays: true, ..Quirks::default() });
 }
+
+#[test]
+fn a_first_listing_that_is_killed_begins_anew_and_gives_each_message_one_uid() {
+    let mut world = World::new(14, false, Quirks::default());
+    world.cloud.sandbox.fill(OFFICE, "Away", 2300, |number| {
+        format!("Subject: f\r\nMessage-ID: <f{number}@crash.example>\r\n\r\nx\r\n").into_bytes()
+    });
+    let mut told: Option<BTreeMap<u32, String>> = None;
+    for _ in 0..5 {
+        let proxy = world.start();
+        let mut imap = Imap::login(&proxy);
+        imap.send("SELECT Away");
+        world.kill(proxy, 900);
+    }
+    for _ in 0..2 {
+        let proxy = world.start();
+        let mut imap = Imap::login(&proxy);
+        imap.command("SELECT Away").ok();
+        let listing = imap.listing();
+        let ids: BTreeSet<&String> = listing.values().collect();
+        assert_eq!((listing.len(), ids.len()), (2300, 2300));
+        assert_eq!(told.get_or_insert_with(|| listing.clone()), &listing);
+        world.folder = Some(proxy.kill());
+    }
+}
+
+/// Flags, keywords and INTERNALDATE by Message-ID, and UIDVALIDITY.
+fn kept_by_the_service(proxy: &Proxy) -> (BTreeMap<String, String>, u64) {
+    let mut imap = Imap::login(proxy);
+    let validity = imap.command("SELECT INBOX").ok().number("UIDVALIDITY").unwrap();
+    let answer = imap.command("FETCH 1:* (FLAGS INTERNALDATE ENVELOPE)").ok();
+    let mut kept = BTreeMap::new();
+    for line in answer.lines() {
+        let (Some(begin), Some(end)) = (line.rfind('<'), line.rfind('>')) else { continue };
+        let flags = line.split_once("FLAGS (").unwrap().1.split(')').next().unwrap();
+        let mut flags: Vec<&str> = flags.split(' ').filter(|flag| *flag != "\\Recent").collect();
+        flags.sort_unstable();
+        let date = line.split_once("INTERNALDATE \"").unwrap().1.split('"').next().unwrap();
+        kept.insert(line[begin..=end].to_owned(), format!("{date} {}", flags.join(" ")));
+    }
+    (kept, validity)
+}
+
+fn uidl(proxy: &Proxy) -> Vec<String> {
+    let mut pop = crate::reading::talk::Talk::to(proxy.address("POP3"));
+    pop.line();
+    pop.ask("USER app");
+    assert!(pop.ask("PASS local-password").starts_with("+OK"));
+    pop.send("UIDL\r\n");
+    let lines = pop.until(".");
+    let ids = lines.iter().filter_map(|line| line.split_once(' ')).filter(|(n, _)| *n != "+OK");
+    let mut ids: Vec<String> = ids.map(|(_, id)| id.to_owned()).collect();
+    ids.sort_unstable();
+    pop.ask("QUIT");
+    ids
+}
+
+/// Overwrites the store's files from an octet on.
+fn overwrite(state: &std::path::Path, from: usize) {
+    for name in ["mailbox.sqlite", "mailbox.sqlite-wal"] {
+        let Ok(mut octets) = std::fs::read(state.join(name)) else { continue };
+        let from = from.min(octets.len());
+        octets[from..].fill(0xab);
+        std::fs::write(state.join(name), octets).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_or_broken_store_costs_new_uids_and_nothing_else() {
+    let mut world = World::new(15, false, Quirks::default());
+    let mut proxy = world.start();
+    let flags = "(\\Seen \\Answered \\Deleted \\Flagged $Forwarded Eigen)";
+    let options = format!("{flags} \"03-Feb-2004 04:05:06 +0200\"");
+    Imap::login(&proxy).append("INBOX", &options, &letter("kept")).ok();
+    let (before, mut validity) = kept_by_the_service(&proxy);
+    assert_eq!(before.len(), 41);
+    let kept = &before["<kept@crash.example>"];
+    let all = "\\Answered \\Deleted \\Flagged \\Seen";
+    assert!(kept.contains(all) && kept.contains("Eigen"), "{kept}");
+    let ids = uidl(&proxy);
+    assert_eq!(ids.len(), 41);
+    for breaking in ["removed", "header", "pages"] {
+        let folder = proxy.kill();
+        let state = folder.path().join("state");
+        match breaking {
+            "removed" => std::fs::remove_dir_all(&state).unwrap(),
+            "header" => overwrite(&state, 0),
+            _ => overwrite(&state, 4096),
+        }
+        world.folder = Some(folder);
+        proxy = world.start();
+        let (after, new_validity) = kept_by_the_service(&proxy);
+        assert!(new_validity > validity, "{breaking}");
+        validity = new_validity;
+        assert_eq!(after, before, "{breaking}");
+        assert_eq!(uidl(&proxy), ids, "{breaking}");
+    }
+}
+
+/// A file system of a few megabytes.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(folder.path());
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("SKIPPED: a small disk can't be mounted here");
+            return None;
+        }
+        Some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_temporary_error_until_there_is_room() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut world = World::new(16, false, Quirks::default());
+    let state = disk.0.path().join("state");
+    world.configuration += &format!("Proxy.StateDirectory = '{}'\n", state.display());
+    let large = |id: &str| [letter(id), vec![b'x'; 300_000], b"\r\n".to_vec()].concat();
+    world.cloud.sandbox.deliver(OFFICE, &large("big1"));
+    let proxy = world.start();
+    let mut imap = Imap::login(&proxy);
+    imap.command("SELECT INBOX").ok();
+    let filler = disk.0.path().join("filler");
+    // As much as there is room for: the write fails at the end.
+    let _ = std::fs::write(&filler, vec![1_u8; 8 << 20]);
+    let refused = imap.command("UID FETCH 41 (BODY.PEEK[])");
+    let tagged = refused.tagged.clone().unwrap();
+    assert!(tagged.starts_with("NO [") && tagged.contains("ref"), "{tagged}");
+    let appended = imap.append("INBOX", "()", &letter("full"));
+    let told = appended.tagged.clone().unwrap();
+    assert!(told.starts_with("NO [") || told.starts_with("OK"), "{told}");
+    std::fs::remove_file(&filler).unwrap();
+    assert!(imap.body(41).is_some(), "works again");
+    if !appended.is_ok() {
+        imap.append("INBOX", "()", &letter("full")).ok();
+    }
+    let inbox = world.truth("INBOX");
+    assert_eq!(inbox.iter().filter(|id| **id == header_of("full")).count(), 1);
+    drop(proxy);
+}

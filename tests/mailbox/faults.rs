@@ -122,7 +122,6 @@ fn dead_tokens_slow_pages_and_a_small_budget_are_no_failure() {
     assert_eq!(imap.listing().len(), 90);
     cloud.sandbox.revoke_tokens();
     assert!(imap.body(7).is_some());
-    cloud.sandbox.revoke_tokens();
     imap.command("UID STORE 7 +FLAGS (\\Seen)").ok();
     let budget = Some((6, std::time::Duration::from_millis(500)));
     cloud.sandbox.set_limits(Limits { budget, ..Limits::default() });
