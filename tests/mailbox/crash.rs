@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Each message is in the mailbox as often as it must be.
-    fn count(&self, what: &str) {
+    fn count(&mut self, what: &str) {
         let mut counted: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.cloud.sandbox.folders(OFFICE) {
             // What is deleted for good can be brought back by an administrator.
@@ -197,9 +197,11 @@ impl World {
                 *counted.entry(id).or_default() += 1;
             }
         }
-        for (id, (least, most)) in &self.expected {
+        for (id, (least, most)) in &mut self.expected {
             let count = counted.remove(id).unwrap_or(0);
             assert!((*least..=*most).contains(&count), "{id} is there {count} times after {what}");
+            // What was open is decided now.
+            (*least, *most) = (count, count);
         }
         assert!(counted.is_empty(), "{counted:?} after {what}");
     }
@@ -378,7 +380,7 @@ fn change(world: &mut World, proxy: Proxy, mut imap: Imap, doing: Doing, inbox: 
     for (_, id) in &some {
         let (least, most) = world.expected[id];
         let exact = match doing {
-            Doing::Copy if is_sure => (most, most),
+            Doing::Copy if is_sure => (least + 1, most),
             Doing::Expunge if is_sure => (least, most.saturating_sub(1).max(least)),
             _ => (least, most),
         };
