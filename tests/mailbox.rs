@@ -1,4 +1,8 @@
 //! A Microsoft 365 mailbox over IMAP and POP3: the built program before a Graph as strict as the
 //! real one.
 
+mod client;
+mod crash;
+mod faults;
+mod outside;
 mod programs;

@@ -70,6 +70,7 @@ impl MailboxStore {
             plan.add(new)?;
         }
         plan.write(connection).await?;
+        super::strays::put_strays(connection, self.key, &changes.strays).await?;
         put_link(connection, folder, changes.link, changes.forget_link, changes.now_indexed)
             .await?;
         Ok(plan.applied())

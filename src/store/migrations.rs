@@ -110,8 +110,18 @@ CREATE TABLE content (
 CREATE INDEX content_used ON content (used);
 ";
 
+/// Messages that have left a folder's index and are not in another one yet.
+const STRAYS: &str = "
+CREATE TABLE stray (
+    mailbox INTEGER NOT NULL REFERENCES mailbox ON DELETE CASCADE,
+    graph_id TEXT NOT NULL,
+    folder_id TEXT NOT NULL,
+    PRIMARY KEY (mailbox, graph_id)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Every step, in order; the first makes the tables.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, STRAYS];
 
 /// Why a database was not brought to this version.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod messages;
 mod migrations;
 mod record;
 mod sqlite;
+mod strays;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ use std::time::SystemTime;
 use sqlx::SqliteConnection;
 
 pub use record::{
-    AppendRecord, Applied, Changes, FolderFacts, FolderKey, FolderRecord, Known, NewMessage, Update,
+    AppendRecord, Applied, Changes, FolderFacts, FolderKey, FolderRecord, Known, NewMessage, Stray,
+    Update,
 };
 pub use writer::ContentWriter;
 

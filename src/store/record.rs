@@ -107,6 +107,9 @@ pub struct Changes {
     pub removed: Vec<String>,
     /// Content has changed: each gets a new UID, its old one vanishes, the cache forgets it.
     pub replaced: Vec<NewMessage>,
+    /// In another folder now, whose own changes may never tell: remembered until
+    /// [`super::MailboxStore::forget_strays`].
+    pub strays: Vec<Stray>,
     /// The new link; `None` leaves the old one.
     pub link: Option<String>,
     /// Forgets the link: the folder has to be compared anew.
@@ -120,6 +123,15 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A message that lies, or may lie, in another folder than the index says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stray {
+    /// The message.
+    pub graph_id: String,
+    /// The service's id of the folder.
+    pub folder_id: String,
 }
 
 /// What came of [`Changes`]; the snapshot is made from it.

@@ -232,7 +232,13 @@ fn options(path: &Path, durability: Durability) -> SqliteConnectOptions {
 fn pool_options(connections: u32) -> SqlitePoolOptions {
     let pool = SqlitePoolOptions::new().max_connections(connections);
     // A file doesn't hang up: connections stay, and needn't be tried before use.
-    pool.test_before_acquire(false).idle_timeout(None).max_lifetime(None)
+    let pool = pool.test_before_acquire(false).idle_timeout(None).max_lifetime(None);
+    // Where the disk is full SQLite itself rolls back, and the library believes for ever that the
+    // transaction is still open: such a connection can't begin another one.
+    pool.before_acquire(|connection, _| {
+        let is_usable = !connection.is_in_transaction();
+        Box::pin(async move { Ok(is_usable) })
+    })
 }
 
 /// SQLite gives its other files (-wal, -shm) the rights of the database itself.

@@ -481,3 +481,19 @@ fn what_people_write_is_not_in_debug_output() {
     let text = format!("{:?}", added(["a"]));
     assert!(text.contains("14 octets") && !text.contains("Subject"), "{text}");
 }
+
+#[tokio::test]
+async fn strays_are_noted_with_what_strikes_them_and_forgotten_one_by_one() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let (mailbox, key) = one_folder(&store).await;
+    let stray = |id: &str, to: &str| Stray { graph_id: id.into(), folder_id: to.into() };
+    let strays = vec![stray("a", "G"), stray("b", "F")];
+    let changes = Changes { strays: strays.clone(), ..Changes::default() };
+    mailbox.apply(vec![(key, changes)]).await.expect("stored");
+    assert_eq!(mailbox.strays().await.expect("read"), [stray("b", "F"), stray("a", "G")]);
+    mailbox.note_strays(&[stray("a", "H")]).await.expect("stored");
+    // The older note is answered; the message has gone on.
+    mailbox.forget_strays(&strays).await.expect("stored");
+    assert_eq!(mailbox.strays().await.expect("read"), [stray("a", "H")]);
+}

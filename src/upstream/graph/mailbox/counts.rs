@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::delta;
 use super::engine::fresh;
-use super::following::{self, Strays};
+use super::following;
 use super::gate::{Entered, Turn};
 use super::item::not_stored;
 use super::{Engine, OpenFolder, list};
@@ -53,9 +53,8 @@ pub(super) async fn look_together(
             }
         }
     }
-    let mut strays = Strays::new();
-    let result = look_in_turn(engine, list_turn, looks, &mut outcomes, &mut strays).await;
-    following::welcome_all(engine, strays).await;
+    let result = look_in_turn(engine, list_turn, looks, &mut outcomes).await;
+    following::welcome_all(engine).await;
     result.map(|()| outcomes)
 }
 
@@ -72,7 +71,6 @@ async fn look_in_turn(
     list_turn: Option<Turn<'_>>,
     looks: Vec<Look<'_>>,
     outcomes: &mut [Result<(), Error>],
-    strays: &mut Strays,
 ) -> Result<(), Error> {
     let list = engine.loaded_list().await?;
     let list_link = list.link.clone().filter(|_| list_turn.is_some());
@@ -103,10 +101,10 @@ async fn look_in_turn(
         let Look { at, folder, turn, link } = look;
         let result = match link {
             Some(link) => following::go_on(folder, &link, page).await,
-            None => super::comparing::compare(folder).await.map(|()| Strays::new()),
+            None => super::comparing::compare(folder).await,
         };
         turn.end(&result);
-        outcomes[at] = result.map(|found| strays.extend(found));
+        outcomes[at] = result;
     }
     Ok(())
 }

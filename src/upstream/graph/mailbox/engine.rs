@@ -65,6 +65,8 @@ pub(in crate::upstream::graph) struct Engine {
     /// Held while a folder is read from the store, so that it is open once.
     opening: tokio::sync::Mutex<()>,
     recovered: OnceCell<()>,
+    /// Messages may be noted that have left one folder's index and are in no other one.
+    pub(super) has_strays: AtomicBool,
     has_maildrop_session: Arc<AtomicBool>,
 }
 
@@ -85,6 +87,8 @@ impl Engine {
             recent: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             recovered: OnceCell::new(),
+            // An earlier process may have noted some.
+            has_strays: AtomicBool::new(true),
             has_maildrop_session: Arc::default(),
         })
     }
@@ -115,6 +119,13 @@ impl Engine {
             true => self.open_record(record).await.map(Some),
             false => Ok(None),
         }
+    }
+
+    /// True while a folder's first listing is under way, which may be past a message that comes now.
+    pub(super) fn is_being_listed(&self, graph_id: &str) -> bool {
+        let opened = guarded(&self.opened);
+        let mut folders = opened.values().filter_map(Weak::upgrade);
+        folders.any(|one| one.graph_id == graph_id && !one.state().is_indexed && one.is_changing())
     }
 
     /// The service's id of a special folder, such as `drafts` or `sentitems`.

@@ -8,11 +8,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::item::{self, AT_ONCE, folders_of, is_conflict, is_gone, is_unclear, not_stored};
-use super::{Engine, OpenFolder};
+use super::{Engine, OpenFolder, following};
 use crate::config::role::Expunge;
 use crate::mail::Error;
 use crate::mail::mailbox::Uid;
-use crate::store::Changes;
+use crate::store::{Changes, Stray};
 use crate::upstream::graph::ask::{Part, Urgency};
 
 const DOING: &str = "deleting messages";
@@ -22,23 +22,34 @@ const DELETED_ITEMS: &str = "deleteditems";
 /// See [`crate::mail::Folder::expunge`].
 pub(super) async fn expunge(folder: &OpenFolder, uids: Vec<Uid>) -> Result<(), Error> {
     let engine = &folder.engine;
-    let moves = match engine.settings.expunge {
-        Expunge::Delete => false,
-        Expunge::MoveToDeletedItems => engine.well_known(DELETED_ITEMS).await? != folder.graph_id,
+    let target = match engine.settings.expunge {
+        Expunge::Delete => None,
+        Expunge::MoveToDeletedItems => Some(engine.well_known(DELETED_ITEMS).await?),
     };
+    let target = target.filter(|id| *id != folder.graph_id);
     let mut writing = folder.writing().await;
     let known = engine.store.known_by_uid(folder.key, &uids).await.map_err(not_stored)?;
     let ids: Vec<&str> = known.iter().map(|one| one.graph_id.as_str()).collect();
     for ids in ids.chunks(AT_ONCE) {
-        let (removed, failure) = remove(engine, &folder.graph_id, ids, moves).await;
+        let (removed, failure) = remove(engine, &folder.graph_id, ids, target.is_some()).await;
         if !removed.is_empty() {
-            writing.apply(Changes { removed, ..Changes::default() }).await?;
+            let to = |folder_id: &String| strays_in(folder_id, &removed);
+            let strays = target.as_ref().map(to).unwrap_or_default();
+            writing.apply(Changes { removed, strays, ..Changes::default() }).await?;
         }
         if let Some(failure) = failure {
             return Err(failure);
         }
     }
+    drop(writing);
+    following::welcome_all(engine).await;
     Ok(())
+}
+
+/// Deleted Items may never be told of what comes there.
+fn strays_in(folder_id: &str, ids: &[String]) -> Vec<Stray> {
+    let stray = |id: &String| Stray { graph_id: id.clone(), folder_id: folder_id.to_owned() };
+    ids.iter().map(stray).collect()
 }
 
 fn part(graph_id: &str, moves: bool) -> Part {

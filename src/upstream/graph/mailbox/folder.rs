@@ -4,6 +4,7 @@
 //! not in the snapshot would be missing until the next start. Rule: storing and publishing are one
 //! task that nobody's end interrupts, and the lock is held until it is over.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard as StdGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -137,6 +138,11 @@ impl OpenFolder {
         u32::try_from(snapshot.messages.len() - before).unwrap_or(u32::MAX)
     }
 
+    /// True while somebody has the right to change the folder.
+    pub(super) fn is_changing(&self) -> bool {
+        self.lock.try_lock().is_err()
+    }
+
     /// Waits for the right to change the folder.
     pub async fn writing(&self) -> Writing<'_> {
         let held = Arc::new(Arc::clone(&self.lock).lock_owned().await);
@@ -235,7 +241,11 @@ impl Writing<'_> {
     /// Writes changes into the store, then publishes them.
     pub async fn apply(&mut self, changes: Changes) -> Result<Applied, Error> {
         let key = self.folder.key;
+        let has_strays = !changes.strays.is_empty();
         let applied = store_and_publish(vec![self.place(changes)], self.store()).await?;
+        if has_strays {
+            self.folder.engine.has_strays.store(true, Ordering::Release);
+        }
         of(&applied, key)
     }
 

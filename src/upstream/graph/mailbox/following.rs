@@ -5,6 +5,7 @@
 //! went to another followed folder is looked for there, because its own link may never tell.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -15,20 +16,19 @@ use super::folder::Count;
 use super::gate::Entered;
 use super::inquiry::inquire;
 use super::item::not_stored;
-use super::merge::{self, ById, Stray};
+use super::merge::{self, ById};
 use super::{Engine, OpenFolder, comparing};
 use crate::mail::{Error, Kind};
-use crate::store::Changes;
+use crate::store::{Changes, Stray};
 use crate::upstream::graph::ask::{NoPage, Page, Part, Target, Urgency};
 use crate::upstream::graph::client::percent_encode;
 
 /// How often the service's count is asked for beside the changes: it doubles a poll's cost.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// Folders through which a message is followed at once.
+const MAX_JOURNEY: usize = 3;
 /// Messages asked for one by one where a listing would be more requests.
 const FEW: usize = 200;
-
-/// Messages that have left a folder for another one.
-pub(super) type Strays = Vec<Stray>;
 
 /// Brings the folder to what the service had at `need` or later.
 pub(super) async fn refresh(folder: &OpenFolder, need: Instant) -> Result<(), Error> {
@@ -40,14 +40,14 @@ pub(super) async fn refresh(folder: &OpenFolder, need: Instant) -> Result<(), Er
             result
         }
     };
-    welcome_all(&folder.engine, result?).await;
-    Ok(())
+    welcome_all(&folder.engine).await;
+    result
 }
 
-async fn look(folder: &OpenFolder) -> Result<Strays, Error> {
+async fn look(folder: &OpenFolder) -> Result<(), Error> {
     let state = folder.state();
     let Some(link) = state.link.filter(|_| state.is_indexed) else {
-        return comparing::compare(folder).await.map(|()| Strays::new());
+        return comparing::compare(folder).await;
     };
     let is_due = state.count.asked.is_none_or(|asked| asked.elapsed() >= COUNT_EVERY);
     if !is_due {
@@ -58,7 +58,7 @@ async fn look(folder: &OpenFolder) -> Result<Strays, Error> {
     let answers = folder.engine.graph.batch(&parts, Urgency::Waiting).await?;
     let [changes, count] = answers.as_slice() else { return Err(incomplete()) };
     let page = delta::page_of(&folder.engine.graph, changes);
-    let strays = go_on(folder, &link, Some(page)).await?;
+    go_on(folder, &link, Some(page)).await?;
     match count.json()["totalItemCount"].as_i64() {
         Some(total) if compares_unequal(folder, total) => {
             comparing::compare(folder).await?;
@@ -66,7 +66,7 @@ async fn look(folder: &OpenFolder) -> Result<Strays, Error> {
         }
         _ => {}
     }
-    Ok(strays)
+    Ok(())
 }
 
 fn incomplete() -> Error {
@@ -78,7 +78,7 @@ pub(super) async fn go_on(
     folder: &OpenFolder,
     link: &str,
     first: Option<Result<Page, NoPage>>,
-) -> Result<Strays, Error> {
+) -> Result<(), Error> {
     let graph = &folder.engine.graph;
     let round = match first {
         Some(Ok(page)) => delta::round(graph, Target::Link(link), Some(page)).await,
@@ -94,34 +94,34 @@ pub(super) async fn go_on(
             let mut writing = folder.writing().await;
             writing.apply(Changes { forget_link: true, ..Changes::default() }).await?;
             drop(writing);
-            comparing::compare(folder).await.map(|()| Strays::new())
+            comparing::compare(folder).await
         }
     }
 }
 
-async fn absorb(folder: &OpenFolder, link: &str, round: Round) -> Result<Strays, Error> {
+async fn absorb(folder: &OpenFolder, link: &str, round: Round) -> Result<(), Error> {
     let mut writing = folder.writing().await;
     if folder.state().link.as_deref() != Some(link) {
         // Compared in the meantime: the newer link tells all this again.
-        return Ok(Strays::new());
+        return Ok(());
     }
     let engine = &folder.engine;
     let known = known_of(folder, round.said.keys().cloned().collect()).await?;
     let ids = merge::to_ask(&round.said, &known);
     if ids.len() > FEW && ids.len() / 20 > requests_to_list(folder) {
         drop(writing);
-        return comparing::compare(folder).await.map(|()| Strays::new());
+        return comparing::compare(folder).await;
     }
     let found = inquire(&engine.graph, &ids).await?;
     let mut changes = Changes::default();
-    let strays = merge::settle(&folder.graph_id, &known, found, &mut changes);
+    merge::settle(&folder.graph_id, &known, found, &mut changes);
     if changes.is_empty() {
         folder.set_link(round.link);
     } else {
         changes.link = Some(round.link);
         writing.apply(changes).await?;
     }
-    Ok(strays)
+    Ok(())
 }
 
 fn requests_to_list(folder: &OpenFolder) -> usize {
@@ -137,25 +137,41 @@ async fn known_of(folder: &OpenFolder, ids: Vec<String>) -> Result<ById, Error> 
 }
 
 /// Adds messages that have left another folder to the folders where they are now. A failure is not
-/// the asking client's: the counts will show that something is missing.
-pub(super) async fn welcome_all(engine: &Engine, strays: Strays) {
-    let mut by_folder: HashMap<String, Vec<String>> = HashMap::new();
-    for Stray { graph_id, folder_id } in strays {
-        by_folder.entry(folder_id).or_default().push(graph_id);
-    }
-    for (folder_id, ids) in by_folder {
-        if let Err(error) = welcome(engine, &folder_id, ids).await {
+/// the asking client's: they stay noted, for the next look.
+pub(super) async fn welcome_all(engine: &Engine) {
+    for _ in 0..MAX_JOURNEY {
+        if !engine.has_strays.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = try_to_welcome(engine).await {
+            engine.has_strays.store(true, Ordering::Release);
             let role = &engine.graph.client.role;
-            tracing::debug!(
-                "{role}: moved messages are not in their folder yet: {}",
-                error.chain()
-            );
+            let text = "moved messages are not in their folder yet";
+            tracing::debug!("{role}: {text}: {}", error.chain());
+            return;
         }
     }
 }
 
-async fn welcome(engine: &Engine, folder_id: &str, mut ids: Vec<String>) -> Result<(), Error> {
+async fn try_to_welcome(engine: &Engine) -> Result<(), Error> {
+    let strays = engine.store.strays().await.map_err(not_stored)?;
+    let mut outcome = Ok(());
+    for strays in strays.chunk_by(|one, other| one.folder_id == other.folder_id) {
+        match welcome(engine, &strays[0].folder_id, strays).await {
+            Ok(()) => engine.store.forget_strays(strays).await.map_err(not_stored)?,
+            Err(error) => outcome = Err(error),
+        }
+    }
+    outcome
+}
+
+async fn welcome(engine: &Engine, folder_id: &str, strays: &[Stray]) -> Result<(), Error> {
+    if engine.is_being_listed(folder_id) {
+        return Err(Error::new(Kind::Unavailable, "their folder is being listed"));
+    }
+    // A folder that nobody has opened is listed as it is then.
     let Some(folder) = engine.followed(folder_id).await? else { return Ok(()) };
+    let mut ids: Vec<String> = strays.iter().map(|stray| stray.graph_id.clone()).collect();
     let mut writing = folder.writing().await;
     let known = known_of(&folder, ids.clone()).await?;
     ids.retain(|id| !known.contains_key(id));

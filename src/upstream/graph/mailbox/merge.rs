@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::delta::Said;
 use super::message;
-use crate::store::{Changes, Known, NewMessage};
+use crate::store::{Changes, Known, NewMessage, Stray};
 
 /// Known messages by id.
 pub(super) type ById = HashMap<String, Known>;
@@ -23,15 +23,6 @@ pub(super) enum Found {
     Unreadable,
 }
 
-/// A message that lies in another folder now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stray {
-    /// The message.
-    pub graph_id: String,
-    /// The folder.
-    pub folder_id: String,
-}
-
 /// The ids of a round that have to be asked for, sorted.
 pub(super) fn to_ask(said: &HashMap<String, Said>, known: &ById) -> Vec<String> {
     let unclear = said.iter().filter(|(id, said)| match (said, known.get(*id)) {
@@ -45,14 +36,13 @@ pub(super) fn to_ask(said: &HashMap<String, Said>, known: &ById) -> Vec<String> 
     ids
 }
 
-/// Adds to `changes` what the service said of each id; returns those that are elsewhere.
+/// Adds to `changes` what the service said of each id, also where those are that are elsewhere.
 pub(super) fn settle(
     folder_id: &str,
     known: &ById,
     found: Vec<(String, Found)>,
     changes: &mut Changes,
-) -> Vec<Stray> {
-    let mut strays = Vec::new();
+) {
     for (id, found) in found {
         match found {
             Found::Message(message, parent) if parent.as_ref().is_none_or(|p| p == folder_id) => {
@@ -60,7 +50,7 @@ pub(super) fn settle(
             }
             Found::Message(_, parent) => {
                 let folder_id = parent.unwrap_or_default();
-                strays.push(Stray { graph_id: id.clone(), folder_id });
+                changes.strays.push(Stray { graph_id: id.clone(), folder_id });
                 changes.removed.extend(Some(id).filter(|id| known.contains_key(id)));
             }
             Found::Gone => changes.removed.extend(Some(id).filter(|id| known.contains_key(id))),
@@ -70,7 +60,6 @@ pub(super) fn settle(
     // UIDs ascend in the order of arrival.
     changes.added.sort_by(|a, b| (a.date, &a.graph_id).cmp(&(b.date, &b.graph_id)));
     changes.replaced.sort_by(|a, b| (a.date, &a.graph_id).cmp(&(b.date, &b.graph_id)));
-    strays
 }
 
 /// Adds to `changes` what a message of this folder is now.
@@ -176,7 +165,7 @@ pub(super) mod tests {
         .map(|(id, found)| (id.to_owned(), found))
         .into();
         let mut changes = Changes::default();
-        let strays = settle("f", &known, found, &mut changes);
+        settle("f", &known, found, &mut changes);
         let ids = |list: &[NewMessage]| -> Vec<String> {
             list.iter().map(|message| message.graph_id.clone()).collect()
         };
@@ -185,7 +174,8 @@ pub(super) mod tests {
         let updated: Vec<&str> = changes.updated.iter().map(|u| u.graph_id.as_str()).collect();
         assert_eq!(updated, ["flagged", "calm"]);
         assert_eq!(changes.removed, ["moved", "gone"]);
-        let strays: Vec<&str> = strays.iter().map(|stray| stray.graph_id.as_str()).collect();
+        let strays = changes.strays.iter();
+        let strays: Vec<&str> = strays.map(|stray| stray.graph_id.as_str()).collect();
         assert_eq!(strays, ["moved", "passing"]);
     }
 

@@ -7,6 +7,7 @@
 //! so that they stay what the client was told.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -20,7 +21,7 @@ use super::{Engine, OpenFolder};
 use crate::mail::mailbox::{Copied, Moved, Size, Uid};
 use crate::mail::{Error, Kind};
 use crate::protocol::mime::fields;
-use crate::store::{Changes, Known, NewMessage};
+use crate::store::{Changes, Known, NewMessage, Stray};
 use crate::upstream::graph::ask::{Part, Urgency};
 use crate::upstream::graph::client::{Answer, percent_encode};
 
@@ -162,16 +163,39 @@ async fn move_some(
     if messages.is_empty() {
         return Ok((Vec::new(), None));
     }
+    let strays = note_strays(from, to, &messages).await?;
     let mut batch = Moving::default();
     batch.run(from, to, &messages).await;
+    let is_clear = batch.failure.as_ref().is_none_or(|one| one.kind != Kind::OutcomeUnknown);
     let (moved, added): (Vec<Uid>, Vec<NewMessage>) = batch.moved.into_iter().unzip();
     let removed = Changes { removed: batch.removed, ..Changes::default() };
-    if removed.is_empty() {
-        return Ok((Vec::new(), batch.failure));
+    let mut pairs = Vec::new();
+    if !removed.is_empty() {
+        let added = Changes { added, ..Changes::default() };
+        let (_, applied) = source.apply_both(removed, target, added).await?;
+        pairs = moved.into_iter().zip(applied.added).collect();
     }
-    let added = Changes { added, ..Changes::default() };
-    let (_, applied) = source.apply_both(removed, target, added).await?;
-    Ok((moved.into_iter().zip(applied.added).collect(), batch.failure))
+    match is_clear {
+        true => from.engine.store.forget_strays(&strays).await.map_err(not_stored)?,
+        // Looked for with the next refresh.
+        false => from.engine.has_strays.store(true, Ordering::Release),
+    }
+    Ok((pairs, batch.failure))
+}
+
+/// Should the process end in the middle, the target is asked for them, for its changes may not tell.
+async fn note_strays(
+    from: &OpenFolder,
+    to: &OpenFolder,
+    messages: &[Indexed],
+) -> Result<Vec<Stray>, Error> {
+    let stray = |one: &Indexed| Stray {
+        graph_id: one.known.graph_id.clone(),
+        folder_id: to.graph_id.clone(),
+    };
+    let strays: Vec<Stray> = messages.iter().map(stray).collect();
+    from.engine.store.note_strays(&strays).await.map_err(not_stored)?;
+    Ok(strays)
 }
 
 /// What came of one batch of moves.

@@ -15,9 +15,10 @@ mod journal;
 mod lost;
 mod sent_copy;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::Method;
 use ring::digest::{Context, SHA256};
@@ -37,6 +38,9 @@ use crate::upstream::graph::delivery::{RequestLimit, message_id};
 pub(super) use journal::recover;
 
 const DOING: &str = "storing a message";
+/// A client has its answer so long after there is one. Until then the record stays: should the
+/// process end before the answer is on its way, the client appends again.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Of APPENDs of one message to one folder.
 type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -46,6 +50,9 @@ type Turn = Arc<tokio::sync::Mutex<()>>;
 pub(in crate::upstream::graph) struct Appending {
     /// One at a time of the same message to the same folder.
     running: Mutex<HashMap<(FolderKey, String), Turn>>,
+    /// Those whose record is there although the client has its answer: appended again, it is
+    /// another message.
+    answered: Mutex<HashSet<(FolderKey, String)>>,
     limit: RequestLimit,
     told_of_import: AtomicBool,
     told_of_drafts: AtomicBool,
@@ -56,6 +63,17 @@ impl Appending {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(running.entry((record.folder, record.digest.clone())).or_default())
+    }
+
+    fn note_answered(&self, record: &AppendRecord) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.insert((record.folder, record.digest.clone()));
+    }
+
+    /// True when it was; it is no more.
+    fn take_answered(&self, record: &AppendRecord) -> bool {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.remove(&(record.folder, record.digest.clone()))
     }
 }
 
@@ -118,14 +136,34 @@ impl<'a> Job<'a> {
 
     async fn run(&mut self) -> Result<Appended, Error> {
         let store = &self.engine.store;
+        if self.engine.appending.take_answered(&self.record) {
+            store.end_append(&self.record).await.map_err(not_stored)?;
+        }
         let earlier = store.begin_append(&self.record).await.map_err(not_stored)?;
         let result = self.store(earlier).await;
         // After a failure that leaves something at the service the record stays, for the next try.
-        let is_over = result.is_ok() || (self.record.graph_id.is_none() && !self.is_unclear);
-        if is_over && let Err(error) = store.end_append(&self.record).await {
-            tracing::warn!(%error, "the record of an APPEND stays");
+        if result.is_ok() {
+            self.end_soon();
+        } else if self.record.graph_id.is_none() && !self.is_unclear {
+            end(self.engine, &self.record).await;
         }
         result
+    }
+
+    /// Ends the record when the client has had time to hear of it.
+    fn end_soon(&self) {
+        let Some(folder) = self.folder.myself() else { return };
+        let record = self.record.clone();
+        self.engine.appending.note_answered(&record);
+        tokio::spawn(async move {
+            tokio::time::sleep(HEARD_WITHIN).await;
+            let appending = &folder.engine.appending;
+            let turn = appending.turn(&record);
+            let _turn = turn.lock().await;
+            if appending.take_answered(&record) {
+                end(&folder.engine, &record).await;
+            }
+        });
     }
 
     async fn store(&mut self, earlier: Option<AppendRecord>) -> Result<Appended, Error> {
@@ -358,6 +396,12 @@ impl<'a> Job<'a> {
 
     fn role(&self) -> &str {
         &self.engine.graph.client.role
+    }
+}
+
+async fn end(engine: &Engine, record: &AppendRecord) {
+    if let Err(error) = engine.store.end_append(record).await {
+        tracing::warn!(%error, "the record of an APPEND stays");
     }
 }
 
