@@ -32,4 +32,4 @@ windows:
 
 bench:
 	$(CARGO) build --locked --release
-	$(CARGO) bench --locked --bench wire
+	$(CARGO) bench --locked --bench wire --bench mailbox

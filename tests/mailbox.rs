@@ -2,6 +2,7 @@
 //! real one.
 
 mod client;
+mod counts;
 mod crash;
 mod faults;
 mod outside;

@@ -4,6 +4,7 @@
 //! by side. Its log goes to a file that a failing test shows.
 
 pub mod cloud;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

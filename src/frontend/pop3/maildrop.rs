@@ -225,11 +225,9 @@ impl Session {
             self.no_such_message();
             return Ok(());
         };
+        self.look_ahead(index);
         match self.content(index).await {
-            Ok(content) => {
-                self.look_ahead(index);
-                self.send_content(&content, lines).await
-            }
+            Ok(content) => self.send_content(&content, lines).await,
             Err(error) if error.kind == Kind::NotFound => {
                 self.client.push("-ERR the message is gone\r\n");
                 Ok(())

@@ -92,17 +92,43 @@ impl From<NoPage> for Error {
     }
 }
 
-/// How many items a page may have: halved when a page takes the service too long.
+/// How many items a page may have: halved when a page takes the service too long. What works then is
+/// at least half of what would, so that one size in between is tried once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PageSize(pub u32);
+pub(super) struct PageSize {
+    items: u32,
+    /// The smallest that was too large, until one in between has been tried.
+    too_large: Option<u32>,
+    /// What has worked, while one in between is being tried.
+    works: Option<u32>,
+}
 
 impl PageSize {
-    /// False when it can't be made smaller.
-    fn halve(&mut self) -> bool {
-        let smaller = (self.0 / 2).max(SMALLEST_PAGE);
-        let halved = smaller < self.0;
-        self.0 = smaller;
-        halved
+    /// At first so many.
+    pub const fn of(items: u32) -> Self {
+        Self { items, too_large: None, works: None }
+    }
+
+    /// The page took too long. False when it can't be made smaller.
+    fn shrink(&mut self) -> bool {
+        if let Some(works) = self.works.take() {
+            self.items = works;
+            return true;
+        }
+        let smaller = (self.items / 2).max(SMALLEST_PAGE);
+        let shrunk = smaller < self.items;
+        self.too_large = shrunk.then_some(self.items);
+        self.items = smaller;
+        shrunk
+    }
+
+    /// A page came in time.
+    fn note_success(&mut self) {
+        self.works = self.too_large.take().map(|too_large| {
+            let works = self.items;
+            self.items = works.midpoint(too_large);
+            works
+        });
     }
 }
 
@@ -207,6 +233,7 @@ impl Mailbox {
         loop {
             let answer = match self.ask_at(&url, &ask, Some(*size)).await {
                 Ok(answer) if answer.status == StatusCode::OK => {
+                    size.note_success();
                     let json = self.parse(&answer, doing).map_err(NoPage::Failed)?;
                     return Ok(page_of(json));
                 }
@@ -221,8 +248,8 @@ impl Mailbox {
                 Err(no_answer) => Err(no_answer.into_error()),
             };
             let too_slow = answer.as_ref().map_or(true, |one| one.status.as_u16() == 504);
-            if too_slow && size.halve() {
-                tracing::debug!(role = self.client.role, "{doing}: smaller pages: {}", size.0);
+            if too_slow && size.shrink() {
+                tracing::debug!(role = self.client.role, "{doing}: smaller pages: {}", size.items);
                 continue;
             }
             let asked = answer.as_ref().ok().and_then(|one| failure::retry_after(&one.headers));
@@ -320,7 +347,7 @@ impl Mailbox {
     ) -> Result<Answer, NoAnswer> {
         let request = self.request(token, ask.method.clone(), url, ask.payload);
         let Outgoing { mut request, size, done } = request.map_err(NoAnswer::NotSent)?;
-        if let Some(PageSize(items)) = page {
+        if let Some(PageSize { items, .. }) = page {
             // A second Prefer line (facts: several may be sent).
             request = request.header("Prefer", format!("odata.maxpagesize={items}"));
         }
@@ -402,12 +429,33 @@ mod tests {
 
     #[test]
     fn pages_shrink_to_an_end() {
-        let mut size = PageSize(1000);
+        let mut size = PageSize::of(1000);
         let mut sizes = Vec::new();
-        while size.halve() {
-            sizes.push(size.0);
+        while size.shrink() {
+            sizes.push(size.items);
         }
         assert_eq!(sizes, [500, 250, 125, 62, 31, 25]);
+    }
+
+    #[test]
+    fn a_size_between_what_works_and_what_does_not_is_tried_once() {
+        for (limit, expected) in [
+            (1000, [1000, 1000, 1000, 1000, 1000, 1000]),
+            (400, [1000, 500, 250, 375, 375, 375]),
+            (300, [1000, 500, 250, 375, 250, 250]),
+            (900, [1000, 500, 750, 750, 750, 750]),
+        ] {
+            let mut size = PageSize::of(1000);
+            let asked = [(); 6].map(|()| {
+                let asked = size.items;
+                match asked <= limit {
+                    true => size.note_success(),
+                    false => assert!(size.shrink()),
+                }
+                asked
+            });
+            assert_eq!(asked, expected, "{limit}");
+        }
     }
 
     #[test]

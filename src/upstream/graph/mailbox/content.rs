@@ -3,7 +3,9 @@
 //! Danger: a message that broke off, or the text of a refusal, kept as the message; ten sessions that
 //! ask for one message and load it ten times; prefetching that a waiting client waits for. Rule: one
 //! download a message, whoever asks; only a whole one is kept; a client that comes raises the urgency
-//! of a download that was begun ahead; what is fetched ahead is little, and given up silently.
+//! of a download that was begun ahead; what is fetched ahead is little, and given up silently. A
+//! message that a client waits for is not ahead any more: the next one takes its place, so that all
+//! turns of the mailbox are used while a client reads on.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,7 +24,8 @@ use crate::upstream::graph::client::Payload;
 
 /// Messages that are fetched ahead of a client.
 const AHEAD: usize = 8;
-/// Of them at a time: a turn of the mailbox's four stays free.
+/// Of them at a time, not counting one that a client waits for by now: that client, or another, has
+/// the last of the mailbox's four turns.
 const AHEAD_AT_ONCE: usize = 3;
 
 /// Downloads under way and wanted, of one mailbox.
@@ -67,7 +70,7 @@ pub(super) async fn content(folder: &OpenFolder, uid: Uid) -> Result<Arc<Content
     let Some(graph_id) = graph_id(folder, uid).await? else {
         return Err(gone());
     };
-    let content = fetch(&folder.engine, &graph_id, Urgency::Waiting).await?;
+    let content = fetch(&folder.engine, &graph_id).await?;
     let known = folder.published().find(uid).and_then(|entry| entry.size.exact());
     if known != Some(content.size()) {
         folder.note_size(&graph_id, uid, content.size());
@@ -125,17 +128,24 @@ async fn work(worker: Worker, folder: Weak<OpenFolder>) {
     while let Some(uid) = worker.next() {
         // Nobody has the folder open any more.
         let Some(open) = folder.upgrade() else { break };
+        // Wishes are older than what has been read since.
+        if open.published().find(uid).is_none_or(|one| one.size.exact().is_some()) {
+            continue;
+        }
         let Ok(Some(graph_id)) = graph_id(&open, uid).await else { continue };
         drop(open);
-        match fetch(&worker.engine, &graph_id, Urgency::Ahead).await {
-            Ok(content) => {
+        let Some(mut flight) = set_out(&worker.engine, &graph_id) else { continue };
+        match flight.while_ahead().await {
+            Some(Ok(content)) => {
                 if let Some(open) = folder.upgrade() {
                     open.note_size(&graph_id, uid, content.size());
                 }
             }
-            Err(error) => {
-                tracing::debug!(error = %error.chain(), "a message was not fetched ahead")
+            Some(Err(failure)) => {
+                tracing::debug!(error = %failure.0.chain(), "a message was not fetched ahead")
             }
+            // Whoever waits for it notes its size.
+            None => {}
         }
     }
 }
@@ -154,21 +164,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A message from the cache, or read into it.
-async fn fetch(
-    engine: &Arc<Engine>,
-    graph_id: &str,
-    urgency: Urgency,
-) -> Result<Arc<Content>, Error> {
+async fn fetch(engine: &Arc<Engine>, graph_id: &str) -> Result<Arc<Content>, Error> {
     if let Some(content) = engine.store.content(graph_id).await.map_err(not_stored)? {
         return Ok(content);
     }
     loop {
-        let mut flight = join(engine, graph_id, urgency);
-        let result = flight.result.wait_for(Option::is_some).await;
-        match result.ok().and_then(|result| result.clone()) {
+        let mut flight = join(engine, graph_id);
+        match flight.landed().await {
             Some(Ok(content)) => return Ok(content),
             // It may have failed for want of urgency, before we could raise it.
-            Some(Err(_)) if urgency == Urgency::Waiting && flight.begun == Urgency::Ahead => {}
+            Some(Err(_)) if flight.begun == Urgency::Ahead => {}
             Some(Err(failure)) => return Err(failure.to_error()),
             None => {
                 let text = "reading a message was given up";
@@ -178,20 +183,58 @@ async fn fetch(
     }
 }
 
-/// The download of that message, begun now if need be.
-fn join(engine: &Arc<Engine>, graph_id: &str, urgency: Urgency) -> Flight {
-    let mut flights = lock(&engine.downloads.flights);
-    // One whose task died leaves its entry behind.
-    let running = flights.get(graph_id).filter(|flight| flight.result.has_changed().is_ok());
-    if let Some(flight) = running {
-        if urgency == Urgency::Waiting {
-            flight.is_urgent.send_replace(true);
-        }
-        return flight.clone();
+impl Flight {
+    /// Its end; `None` when its task died.
+    async fn landed(&mut self) -> Option<Result<Arc<Content>, Failure>> {
+        self.result.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
     }
+
+    /// The same as long as nobody waits for it.
+    async fn while_ahead(&mut self) -> Option<Result<Arc<Content>, Failure>> {
+        let mut is_urgent = self.is_urgent.subscribe();
+        tokio::select! {
+            biased;
+            landed = self.landed() => landed,
+            _ = is_urgent.wait_for(|is_urgent| *is_urgent) => None,
+        }
+    }
+}
+
+/// The download of that message for a client that waits, begun now if need be.
+fn join(engine: &Arc<Engine>, graph_id: &str) -> Flight {
+    let mut flights = lock(&engine.downloads.flights);
+    match running(&flights, graph_id) {
+        Some(flight) => {
+            flight.is_urgent.send_replace(true);
+            flight.clone()
+        }
+        None => take_off(engine, &mut flights, graph_id, Urgency::Waiting),
+    }
+}
+
+/// The download of that message ahead; `None` when it is under way.
+fn set_out(engine: &Arc<Engine>, graph_id: &str) -> Option<Flight> {
+    let mut flights = lock(&engine.downloads.flights);
+    match running(&flights, graph_id) {
+        Some(_) => None,
+        None => Some(take_off(engine, &mut flights, graph_id, Urgency::Ahead)),
+    }
+}
+
+/// One whose task died leaves its entry behind.
+fn running<'a>(flights: &'a HashMap<String, Flight>, graph_id: &str) -> Option<&'a Flight> {
+    flights.get(graph_id).filter(|flight| flight.result.has_changed().is_ok())
+}
+
+fn take_off(
+    engine: &Arc<Engine>,
+    flights: &mut HashMap<String, Flight>,
+    graph_id: &str,
+    begun: Urgency,
+) -> Flight {
     let (sender, result) = watch::channel(None);
-    let is_urgent = Arc::new(watch::Sender::new(urgency == Urgency::Waiting));
-    let flight = Flight { begun: urgency, result, is_urgent };
+    let is_urgent = Arc::new(watch::Sender::new(begun == Urgency::Waiting));
+    let flight = Flight { begun, result, is_urgent };
     flights.insert(graph_id.to_owned(), flight.clone());
     let (engine, graph_id) = (Arc::clone(engine), graph_id.to_owned());
     let urgent = flight.is_urgent.subscribe();
@@ -222,6 +265,8 @@ async fn download(
     while let Some(piece) = download.next().await? {
         writer.push(newlines.push(piece)).await.map_err(not_stored)?;
     }
+    // The turn is for the service, not for the disk.
+    drop(download);
     if let Some(rest) = newlines.finish() {
         writer.push(rest).await.map_err(not_stored)?;
     }

@@ -14,7 +14,7 @@ use crate::upstream::graph::ask::{NoPage, Page, PageSize, Target};
 use crate::upstream::graph::client::{Answer, Mailbox};
 
 /// Items a page: the service's most (Graph page `api/user-list-messages`).
-pub(super) const PAGE: PageSize = PageSize(1000);
+pub(super) const PAGE: PageSize = PageSize::of(1000);
 /// Pages of one listing or round. Ten million messages: beyond it links lead in circles.
 const MAX_PAGES: usize = 10_000;
 
