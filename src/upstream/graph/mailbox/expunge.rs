@@ -1,15 +1,18 @@
 //! Deleting messages (Graph pages `api/message-delete`, `api/message-move`).
 //!
 //! Danger: a message that is struck from the index although the service still has it vanishes from
-//! the client and from nowhere else. Rule: what the service confirms is struck, and what it says is
-//! gone; where an answer is missing it is asked what there is.
+//! the client and from nowhere else; one that somebody has filed elsewhere keeps its id, and would be
+//! deleted there. Rule: the folder is looked at first; what the service confirms is struck, and what
+//! it says is gone; where an answer is missing it is asked what there is.
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::following::Strays;
 use super::item::{self, AT_ONCE, folders_of, is_conflict, is_gone, is_unclear, not_stored};
-use super::{Engine, OpenFolder};
-use crate::config::role::Expunge;
+use super::merge::Stray;
+use super::{Engine, OpenFolder, following};
 use crate::mail::Error;
 use crate::mail::mailbox::Uid;
 use crate::store::Changes;
@@ -22,23 +25,36 @@ const DELETED_ITEMS: &str = "deleteditems";
 /// See [`crate::mail::Folder::expunge`].
 pub(super) async fn expunge(folder: &OpenFolder, uids: Vec<Uid>) -> Result<(), Error> {
     let engine = &folder.engine;
-    let moves = match engine.settings.expunge {
-        Expunge::Delete => false,
-        Expunge::MoveToDeletedItems => engine.well_known(DELETED_ITEMS).await? != folder.graph_id,
+    let moves = match engine.keeps_deleted() {
+        false => None,
+        true => {
+            let to = engine.well_known(DELETED_ITEMS).await?;
+            Some(to).filter(|to| *to != folder.graph_id)
+        }
     };
+    following::refresh(folder, Instant::now()).await?;
     let mut writing = folder.writing().await;
     let known = engine.store.known_by_uid(folder.key, &uids).await.map_err(not_stored)?;
     let ids: Vec<&str> = known.iter().map(|one| one.graph_id.as_str()).collect();
+    let (mut strays, mut failure) = (Strays::new(), None);
     for ids in ids.chunks(AT_ONCE) {
-        let (removed, failure) = remove(engine, &folder.graph_id, ids, moves).await;
+        let removed;
+        (removed, failure) = remove(engine, &folder.graph_id, ids, moves.is_some()).await;
+        if let Some(folder_id) = &moves {
+            let stray = |id: &String| Stray { graph_id: id.clone(), folder_id: folder_id.clone() };
+            strays.extend(removed.iter().map(stray));
+        }
         if !removed.is_empty() {
             writing.apply(Changes { removed, ..Changes::default() }).await?;
         }
-        if let Some(failure) = failure {
-            return Err(failure);
+        if failure.is_some() {
+            break;
         }
     }
-    Ok(())
+    drop(writing);
+    // Their new folder's changes may never tell of them.
+    following::welcome_all(engine, strays).await;
+    failure.map_or(Ok(()), Err)
 }
 
 fn part(graph_id: &str, moves: bool) -> Part {
