@@ -193,6 +193,7 @@ impl Plan {
                     etag: new.etag,
                     flags: Some(new.flags),
                     size: Some(new.size),
+                    revision: None,
                 });
                 uid
             }
@@ -206,6 +207,10 @@ impl Plan {
         let Some(planned) = self.rows.get_mut(&update.graph_id) else { return };
         if update.etag.is_some() && update.etag != planned.row.etag {
             planned.row.etag = update.etag;
+            planned.is_different = true;
+        }
+        if let Some(revision) = update.revision.filter(|now| *now != planned.row.revision) {
+            planned.row.revision = revision;
             planned.is_different = true;
         }
         if let Some(size) = update.size.map(|size| better_size(planned.row.size, size))
@@ -319,7 +324,7 @@ async fn put_rows(
     statement.push(
         " ON CONFLICT (folder, uid) DO UPDATE SET modseq = excluded.modseq, etag = excluded.etag,
          flags = excluded.flags, keywords = excluded.keywords, size = excluded.size,
-         is_exact = excluded.is_exact",
+         is_exact = excluded.is_exact, revision = excluded.revision",
     );
     execute(connection, statement, rows.len()).await
 }

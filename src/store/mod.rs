@@ -72,12 +72,7 @@ impl Store {
             .await?;
         let cache = Cache::new(messages, cache_limit, total.unsigned_abs());
         let inner = Arc::new(Inner { database, cache });
-        let sweeping = Arc::clone(&inner);
-        tokio::spawn(async move {
-            if let Err(error) = sweeping.remove_orphans(opened).await {
-                tracing::warn!(%error, "the cache of messages could not be looked through");
-            }
-        });
+        tokio::spawn(Inner::sweep(Arc::downgrade(&inner), opened));
         inner.make_room();
         Ok(Self(inner))
     }

@@ -94,6 +94,8 @@ pub struct Update {
     pub flags: Option<Flags>,
     /// See [`NewMessage::size`].
     pub size: Option<Size>,
+    /// See [`NewMessage::revision`]: the content is the same, what tells it from others is not.
+    pub revision: Option<String>,
 }
 
 /// What becomes different in one folder.

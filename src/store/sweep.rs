@@ -1,17 +1,18 @@
 //! Keeping the cache in order: room, and what a crash left.
 //!
-//! Danger: a disk that fills up with files that nobody counts. Rule: temporary files go at the
-//! start; files without a row go in the background after it; above the limit the least recently
-//! used go, also in the background, until there is some room again.
+//! Danger: a disk that fills up with files that nobody counts; a message that was deleted and is
+//! still there for whoever reads the disk. Rule: temporary files go at the start; files without a row
+//! go in the background after it; above the limit the least recently used go, also in the
+//! background, until there is some room again; what no folder has any more goes within hours.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::cache::{Name, blocking};
+use super::cache::{Name, blocking, unix_milliseconds};
 use super::writer::UNFINISHED;
 use super::{Error, Inner, MailboxStore};
 
@@ -23,6 +24,10 @@ const KEPT_PER_CENT: u64 = 90;
 
 /// Files younger than the start by less than this may be a finished message whose row comes next.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
+
+/// How often messages are looked for that no folder has any more. One that was used since stays until
+/// the next time: it may be on its way into another folder, or have been stored a moment ago.
+const SWEPT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 impl MailboxStore {
     /// Makes room when there is too little, without making anybody wait.
@@ -69,6 +74,41 @@ impl Inner {
             if !has_dropped {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// As long as the store is open: files that a crash left, then messages that no folder has.
+    pub(super) async fn sweep(store: Weak<Self>, opened: SystemTime) {
+        let mut is_first = true;
+        while let Some(store) = store.upgrade() {
+            if std::mem::take(&mut is_first)
+                && let Err(error) = store.remove_orphans(opened).await
+            {
+                tracing::warn!(%error, "the cache of messages could not be looked through");
+            }
+            let unused_for = i64::try_from(SWEPT_EVERY.as_millis()).unwrap_or(i64::MAX);
+            if let Err(error) = store.drop_ownerless(unix_milliseconds() - unused_for).await {
+                tracing::warn!(%error, "deleted messages could not be removed from the cache");
+            }
+            drop(store);
+            tokio::time::sleep(SWEPT_EVERY).await;
+        }
+    }
+
+    /// Takes out what no folder has and nobody has used since `before`, in milliseconds since 1970.
+    pub(super) async fn drop_ownerless(self: &Arc<Self>, before: i64) -> Result<(), Error> {
+        let ownerless: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT mailbox, graph_id, digest FROM content
+             WHERE used < ? AND (mailbox, graph_id) NOT IN
+             (SELECT f.mailbox, m.graph_id FROM message m JOIN folder f ON f.key = m.folder)",
+        )
+        .bind(before)
+        .fetch_all(self.database.readers())
+        .await?;
+        for (key, graph_id, digest) in ownerless {
+            let mailbox = MailboxStore { store: Arc::clone(self), key };
+            mailbox.drop_content(&graph_id, &digest).await?;
         }
         Ok(())
     }

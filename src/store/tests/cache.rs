@@ -286,3 +286,22 @@ async fn one_message_written_by_many_is_always_one_of_theirs() {
     assert_eq!(mailbox.cache().total.load(Ordering::SeqCst), last.len() as u64);
     assert_eq!(files(folder.path()).len(), 1);
 }
+
+#[tokio::test]
+async fn what_no_folder_has_any_more_leaves_the_disk() {
+    let folder = folder();
+    let store = open(folder.path()).await;
+    let (mailbox, key) = one_folder(&store).await;
+    apply(&mailbox, key, added(["kept", "deleted"])).await;
+    for id in ["kept", "deleted", "never listed"] {
+        put(&mailbox, id, b"secret").await;
+    }
+    apply(&mailbox, key, removed(&["deleted"])).await;
+    // What was used just now may be on its way to another folder.
+    store.0.drop_ownerless(0).await.expect("swept");
+    assert_eq!(files(folder.path()).len(), 3);
+    store.0.drop_ownerless(i64::MAX).await.expect("swept");
+    assert_eq!(files(folder.path()), [path(&mailbox, "kept")]);
+    assert_eq!(cached(&mailbox, "deleted").await, None);
+    assert_eq!(store.0.cache.total.load(Ordering::SeqCst), 6);
+}

@@ -114,8 +114,8 @@ async fn an_etag_and_a_size_are_no_change_of_flags() {
     let update = |etag: &str, size| Update {
         graph_id: "a".into(),
         etag: Some(etag.into()),
-        flags: None,
         size,
+        ..Update::default()
     };
     for (etag, size, seen, kept) in [
         ("2", None, 0, Size::Estimated(1000)),

@@ -6,6 +6,7 @@
 //! refusal for being busy silences the whole mailbox for as long as it says; only what may be made
 //! twice is made twice.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,13 +66,21 @@ pub(super) struct Ask<'a> {
 }
 
 /// A page of a listing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Page {
     pub items: Vec<Value>,
     /// Where the next page is.
     pub next: Option<String>,
     /// Where the next changes are: the round is complete.
     pub delta: Option<String>,
+}
+
+impl fmt::Debug for Page {
+    /// Items are what people write, links open a mailbox's changes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (has_next, has_delta) = (self.next.is_some(), self.delta.is_some());
+        write!(f, "{} items, next: {has_next}, delta: {has_delta}", self.items.len())
+    }
 }
 
 /// Why there is no page.
@@ -232,16 +241,18 @@ impl Mailbox {
         let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
         loop {
             let answer = match self.ask_at(&url, &ask, Some(*size)).await {
-                Ok(answer) if answer.status == StatusCode::OK => {
-                    size.note_success();
-                    let json = self.parse(&answer, doing).map_err(NoPage::Failed)?;
-                    return Ok(page_of(json));
+                Ok(answer) if may_pass(answer.status) => Ok(answer),
+                Ok(answer) if answer.status != StatusCode::OK => {
+                    return self.page_of(&answer, doing);
                 }
-                Ok(answer) if is_expired(&answer) => return Err(NoPage::Expired),
-                Ok(answer) if !may_pass(answer.status) => {
-                    return Err(NoPage::Failed(self.refusal(doing, &answer)));
-                }
-                Ok(answer) => Ok(answer),
+                // One that broke off, or is too large, is asked for again too.
+                Ok(answer) => match self.page_of(&answer, doing) {
+                    Err(NoPage::Failed(error)) => Err(error),
+                    page => {
+                        size.note_success();
+                        return page;
+                    }
+                },
                 Err(no_answer) if !no_answer.may_pass() => {
                     return Err(NoPage::Failed(no_answer.into_error()));
                 }
@@ -380,6 +391,27 @@ impl Mailbox {
         }
     }
 
+    /// The page that an answer is. One without a list is none: taken for an empty one, it would end a
+    /// listing early.
+    pub fn page_of(&self, answer: &Answer, doing: &str) -> Result<Page, NoPage> {
+        if answer.status != StatusCode::OK {
+            return Err(match is_expired(answer) {
+                true => NoPage::Expired,
+                false => NoPage::Failed(self.refusal(doing, answer)),
+            });
+        }
+        let json = self.parse(answer, doing).map_err(NoPage::Failed)?;
+        let page = page_of(json).ok_or_else(|| {
+            let text = format!("{}: {doing}: the answer has no list", self.client.role);
+            NoPage::Failed(Error::new(Kind::Unavailable, text))
+        })?;
+        // A link that leads away is never stored: it would be in the way of every later look.
+        for link in page.next.iter().chain(&page.delta) {
+            self.url_of(Target::Link(link)).map_err(NoPage::Failed)?;
+        }
+        Ok(page)
+    }
+
     fn parse(&self, answer: &Answer, doing: &str) -> Result<Value, Error> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let text =
@@ -395,21 +427,23 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
         || status.is_server_error() && status.as_u16() != 501 && status.as_u16() != 507
 }
 
+/// True for a link that is too old (Graph page `concepts/errors`).
 fn is_expired(answer: &Answer) -> bool {
-    let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_ascii_lowercase();
+    let old = ["syncStateNotFound", "syncStateInvalid", "resyncRequired"];
+    let is_old = |code: &String| old.iter().any(|old| old.eq_ignore_ascii_case(code));
     answer.status == StatusCode::GONE
         || (answer.status.is_client_error()
-            && ["syncstatenotfound", "syncstateinvalid", "resyncrequired"].contains(&code.as_str()))
+            && failure::codes(&answer.json()["error"]).iter().any(is_old))
 }
 
-fn page_of(mut json: Value) -> Page {
+/// `None` without a list.
+fn page_of(mut json: Value) -> Option<Page> {
     let text = |json: &Value, name: &str| json[name].as_str().map(str::to_owned);
     let (next, delta) = (text(&json, "@odata.nextLink"), text(&json, "@odata.deltaLink"));
-    let items = match json.get_mut("value").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    };
-    Page { items, next, delta }
+    match json.get_mut("value").map(Value::take) {
+        Some(Value::Array(items)) => Some(Page { items, next, delta }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -419,12 +453,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_read_whatever_they_lack() {
+    fn an_answer_without_a_list_is_no_page() {
         let page = page_of(json!({"value": [{"id": "a"}], "@odata.nextLink": "https://x/n"}));
+        let page = page.expect("a page");
         assert_eq!((page.items.len(), page.next.as_deref()), (1, Some("https://x/n")));
-        assert_eq!(page_of(json!({"@odata.deltaLink": "d"})).delta.as_deref(), Some("d"));
-        assert_eq!(page_of(json!({"value": {}, "@odata.nextLink": 3})), Page::default());
-        assert_eq!(page_of(json!([])), Page::default());
+        assert!(!format!("{page:?}").contains("https"));
+        assert_eq!(page_of(json!({"value": [], "@odata.nextLink": 3})), Some(Page::default()));
+        for none in [json!([]), json!({}), json!({"value": {}}), json!({"@odata.deltaLink": "d"})] {
+            assert_eq!(page_of(none.clone()), None, "{none}");
+        }
     }
 
     #[test]

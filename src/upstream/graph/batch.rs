@@ -6,6 +6,7 @@
 //! service says that it was not done.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,7 +26,7 @@ use crate::mail::{Error, Kind};
 pub(super) const MAX_PARTS: usize = 20;
 
 /// One request among several in a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Part {
     pub method: Method,
     /// Below the mailbox, such as `/messages/AAMk…`, or a link of this service as it came.
@@ -33,17 +34,26 @@ pub(super) struct Part {
     pub body: Option<Value>,
     /// True when it may be made again although its outcome is not known.
     pub repeatable: bool,
+    /// Only if the item is still in this version; else it is refused with 412.
+    pub if_match: Option<String>,
+}
+
+impl fmt::Debug for Part {
+    /// The body is what people write, the path may be a link that opens something.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 impl Part {
     /// A request that may be repeated.
     pub fn repeatable(method: Method, path: String, body: Option<Value>) -> Self {
-        Self { method, path, body, repeatable: true }
+        Self { method, path, body, repeatable: true, if_match: None }
     }
 
     /// One that may have been done when no answer tells.
     pub fn once(method: Method, path: String, body: Option<Value>) -> Self {
-        Self { method, path, body, repeatable: false }
+        Self { method, path, body, repeatable: false, if_match: None }
     }
 
     /// True when `answer` leaves the chance that another attempt succeeds and does no harm.
@@ -58,8 +68,9 @@ impl Part {
 
 impl Mailbox {
     /// Several requests, 20 at a time in one HTTP request; answers in the order of the parts. Parts
-    /// that are throttled are made again. An error: nothing is known of any part that is not
-    /// repeatable. A part without an answer has status 500.
+    /// that are throttled are made again. An error: no part has an answer, and of those that are not
+    /// repeatable nothing is known where it is [`Kind::OutcomeUnknown`]; of the others none was done.
+    /// A part whose answer was lost has status 500.
     pub async fn batch(&self, parts: &[Part], urgency: Urgency) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::with_capacity(parts.len());
         for parts in parts.chunks(MAX_PARTS) {
@@ -72,6 +83,7 @@ impl Mailbox {
         let mut answers: Vec<Answer> = parts.iter().map(|_| unanswered()).collect();
         let mut open: Vec<usize> = (0..parts.len()).collect();
         let mut persistence = Persistence::new(self.client.timing.read_patience);
+        let mut is_first = true;
         loop {
             let asked = match self.round(parts, &open, urgency).await {
                 Ok(round) => {
@@ -87,19 +99,15 @@ impl Mailbox {
                 Err(no_answer)
                     if no_answer.may_pass() && open.iter().all(|at| parts[*at].repeatable) =>
                 {
-                    let error = no_answer.into_error();
-                    if !persistence.wait(None).await {
-                        return Err(error);
+                    if persistence.wait(None).await {
+                        continue;
                     }
-                    continue;
+                    let harmless = NoAnswer::NotSent(no_answer.into_error());
+                    return after_failure(harmless, answers, &open, is_first);
                 }
-                Err(NoAnswer::NotSent(error)) => return Err(error),
-                Err(NoAnswer::Lost(error)) => {
-                    return Err(
-                        Error::new(Kind::OutcomeUnknown, error.text.clone()).with_source(error)
-                    );
-                }
+                Err(no_answer) => return after_failure(no_answer, answers, &open, is_first),
             };
+            is_first = false;
             if open.is_empty() {
                 return Ok(answers);
             }
@@ -147,6 +155,9 @@ impl Mailbox {
             None => format!("{}{}", self.path, part.path),
         };
         let mut headers = json!({"Prefer": "IdType=\"ImmutableId\""});
+        if let Some(etag) = &part.if_match {
+            headers["If-Match"] = etag.as_str().into();
+        }
         let mut request = json!({"id": id.to_string(), "method": part.method.as_str(), "url": url});
         if let Some(body) = &part.body {
             headers["Content-Type"] = "application/json".into();
@@ -154,6 +165,26 @@ impl Mailbox {
         }
         request["headers"] = headers;
         request
+    }
+}
+
+/// What there is to tell when a request has no answer: what parts were answered before stands.
+fn after_failure(
+    failure: NoAnswer,
+    mut answers: Vec<Answer>,
+    open: &[usize],
+    is_first: bool,
+) -> Result<Vec<Answer>, Error> {
+    match failure {
+        NoAnswer::NotSent(error) if is_first => Err(error),
+        NoAnswer::Lost(error) if is_first => {
+            Err(Error::new(Kind::OutcomeUnknown, error.text.clone()).with_source(error))
+        }
+        NoAnswer::NotSent(_) => Ok(answers),
+        NoAnswer::Lost(_) => {
+            open.iter().for_each(|at| answers[*at] = unanswered());
+            Ok(answers)
+        }
     }
 }
 

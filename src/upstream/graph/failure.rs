@@ -105,7 +105,8 @@ const ROWS: &[Row] = &[
         kind: Kind::Unavailable,
         reply: (451, (4, 3, 0)),
         words: "The message could not be completed, try again later",
-        fix: "The draft of a large message is gone: a person or a rule has deleted it from Drafts",
+        fix: "What this was about is gone: a person, a rule or another program has deleted it or moved \
+              it away (for a large message that is sent: its draft)",
     },
     Row {
         codes: &["errorinvalidrecipients", "errorinvalidinternetmessagerecipient"],
@@ -226,7 +227,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The codes of an error, the most specific one first: inner errors nest.
-fn codes(error: &Value) -> Vec<String> {
+pub(super) fn codes(error: &Value) -> Vec<String> {
     let mut codes = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next.filter(|_| codes.len() < 8) {

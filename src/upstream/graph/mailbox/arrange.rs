@@ -260,7 +260,7 @@ async fn change(
     body: Option<Value>,
     doing: &str,
 ) -> Result<Answer, Error> {
-    let part = Part { method, path, body, repeatable: false };
+    let part = Part::once(method, path, body);
     let answer = engine.graph.batch(&[part], Urgency::Waiting).await?.pop();
     let answer = answer.ok_or_else(|| Error::new(Kind::Unavailable, "Graph's batch is empty"))?;
     if answer.status.is_success() {

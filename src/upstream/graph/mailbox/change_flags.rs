@@ -1,9 +1,11 @@
 //! Changing flags: PATCH, 20 messages a request (Graph page `api/message-update`).
 //!
 //! Danger: a PATCH of what is already so makes the service tell everybody of a change; one that
-//! names categories replaces all of them. Rule: only what differs is written, and only for messages
-//! where something differs; the service's new version of each is kept, so that the next delta is
-//! known as our own; what was done is in the index even when the rest failed.
+//! names categories replaces all of them; what others changed a moment before is hidden by our own
+//! new version. Rule: only what differs is written, only for messages where something differs, and
+//! only on top of the version that is known: another one is read and merged first. The service's new
+//! version of each is kept, so that the next delta is known as our own; what was done is in the index
+//! even when the rest failed.
 
 use std::collections::HashSet;
 
@@ -66,6 +68,10 @@ fn not_changed_since(
 /// A message whose flags become different.
 struct Job {
     graph_id: String,
+    /// The version on which the change is made.
+    etag: Option<String>,
+    /// Its content may become another one, which is told by its revision.
+    is_draft: bool,
     after: Flags,
     patch: serde_json::Value,
 }
@@ -75,20 +81,23 @@ impl Job {
     fn new(known: Known, change: &FlagChange) -> Option<Self> {
         let after = known.flags.changed(change);
         let patch = flag_patch(&known.flags, &after)?;
-        Some(Self { graph_id: known.graph_id, after, patch })
+        let is_draft = !known.revision.is_empty();
+        Some(Self { graph_id: known.graph_id, etag: known.etag, is_draft, after, patch })
     }
 
     fn part(&self) -> Part {
         let path = item::path(&self.graph_id, "");
-        Part::repeatable(Method::PATCH, path, Some(self.patch.clone()))
+        let part = Part::repeatable(Method::PATCH, path, Some(self.patch.clone()));
+        Part { if_match: self.etag.clone(), ..part }
     }
 
     fn done(&self, answer: &Answer) -> Update {
         Update {
             graph_id: self.graph_id.clone(),
-            etag: etag(&answer.json()).map(str::to_owned),
+            // Made on a version that is not known, the new one may hold what is not known either.
+            etag: etag(&answer.json()).filter(|_| self.etag.is_some()).map(str::to_owned),
             flags: Some(self.after.clone()),
-            size: None,
+            ..Update::default()
         }
     }
 }
@@ -109,13 +118,40 @@ impl Round {
         change: &FlagChange,
     ) -> Result<(), Error> {
         let conflicts = self.patch(engine, &jobs.iter().collect::<Vec<_>>()).await?;
-        if conflicts.is_empty() {
+        if !conflicts.is_empty() {
+            let again = self.read_again(engine, &conflicts, change).await?;
+            for job in self.patch(engine, &again.iter().collect::<Vec<_>>()).await? {
+                let text =
+                    format!("{} changes all the time; its flags were not changed", job.graph_id);
+                self.fail(Error::new(Kind::Unavailable, text));
+            }
+        }
+        self.read_revisions(engine, jobs).await
+    }
+
+    /// Flags add to the size of a draft, by which an edit of it is told: what it is now counts as
+    /// unedited, since nobody else has changed it in between.
+    async fn read_revisions(&mut self, engine: &Engine, jobs: &[Job]) -> Result<(), Error> {
+        let drafts: HashSet<&str> =
+            jobs.iter().filter(|job| job.is_draft).map(|job| job.graph_id.as_str()).collect();
+        let is_draft = |update: &&mut Update| drafts.contains(update.graph_id.as_str());
+        let mut updates: Vec<&mut Update> =
+            self.changes.updated.iter_mut().filter(is_draft).collect();
+        if updates.is_empty() {
             return Ok(());
         }
-        let again = self.read_again(engine, &conflicts, change).await?;
-        for job in self.patch(engine, &again.iter().collect::<Vec<_>>()).await? {
-            let text = format!("{} changes all the time; its flags were not changed", job.graph_id);
-            self.fail(Error::new(Kind::Unavailable, text));
+        let parts: Vec<Part> = updates.iter().map(|one| item::read_fully(&one.graph_id)).collect();
+        let answers = engine.graph.batch(&parts, Urgency::Waiting).await?;
+        for (update, answer) in updates.iter_mut().zip(&answers) {
+            let message = new_message(&answer.json()).filter(|_| answer.status.is_success());
+            // Changed once more, it is asked for after the next delta.
+            let is_same =
+                |etag: &String| message.as_ref().is_some_and(|now| now.etag.as_ref() == Some(etag));
+            if update.etag.as_ref().is_none_or(is_same)
+                && let Some(message) = message
+            {
+                update.revision = Some(message.revision);
+            }
         }
         Ok(())
     }
@@ -162,7 +198,9 @@ impl Round {
             let after = message.flags.changed(change);
             match flag_patch(&message.flags, &after) {
                 Some(patch) => {
-                    again.push(Job { graph_id: job.graph_id.clone(), after, patch });
+                    let graph_id = job.graph_id.clone();
+                    // Edited meanwhile or not: the next delta tells.
+                    again.push(Job { graph_id, etag: message.etag, is_draft: false, after, patch });
                 }
                 // The etag stays the old one: whatever else has changed comes with the next delta.
                 None => self.changes.updated.push(Update {

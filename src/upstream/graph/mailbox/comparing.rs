@@ -68,7 +68,6 @@ impl Survey<'_> {
         let (mut pages, mut size) = (Pages::default(), PAGE);
         let mut page = graph.page(Target::Path(&path), &mut size, DOING).await?;
         loop {
-            pages.one_more()?;
             for json in &page.items {
                 let is_here = message::parent(json).is_none_or(|id| id == self.folder.graph_id);
                 let Some(message) = message::new_message(json).filter(|_| is_here) else {
@@ -81,6 +80,7 @@ impl Survey<'_> {
             }
             self.store_when_many(writing).await?;
             let Some(next) = page.next else { return Ok(()) };
+            pages.follow(&next)?;
             page = graph.page(Target::Link(&next), &mut size, DOING).await?;
         }
     }

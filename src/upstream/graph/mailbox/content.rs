@@ -22,6 +22,8 @@ use crate::store::FolderKey;
 use crate::upstream::graph::ask::{Ask, Download, Target, Urgency};
 use crate::upstream::graph::client::Payload;
 
+/// Beyond this it is no message: Exchange has 150 MB, a third more as MIME, and twice that is plenty.
+const MAX_OCTETS: u64 = 400 << 20;
 /// Messages that are fetched ahead of a client.
 const AHEAD: usize = 8;
 /// Of them at a time, not counting one that a client waits for by now: that client, or another, has
@@ -262,7 +264,12 @@ async fn download(
     };
     let mut writer = engine.store.write_content(graph_id).await.map_err(not_stored)?;
     let mut newlines = Newlines::default();
+    let mut octets = 0;
     while let Some(piece) = download.next().await? {
+        octets += piece.len() as u64;
+        if octets > MAX_OCTETS {
+            return Err(Error::new(Kind::Unavailable, "a message at the service has no end"));
+        }
         writer.push(newlines.push(piece)).await.map_err(not_stored)?;
     }
     // The turn is for the service, not for the disk.

@@ -4,7 +4,8 @@
 //! last one. Rule: a round is over with its deltaLink and not before; what it says of a message is
 //! that something happened, and what that was is asked for by id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 
@@ -18,15 +19,16 @@ pub(super) const PAGE: PageSize = PageSize::of(1000);
 /// Pages of one listing or round. Ten million messages: beyond it links lead in circles.
 const MAX_PAGES: usize = 10_000;
 
-/// Counts pages, so that links in circles end.
+/// Links that were followed (their hashes), so that links in circles end.
 #[derive(Debug, Default)]
-pub(super) struct Pages(usize);
+pub(super) struct Pages(HashSet<u64>);
 
 impl Pages {
-    /// Fails when there are too many.
-    pub fn one_more(&mut self) -> Result<(), Error> {
-        self.0 += 1;
-        if self.0 > MAX_PAGES {
+    /// Fails when that page was there before, or when there are too many.
+    pub fn follow(&mut self, link: &str) -> Result<(), Error> {
+        let mut hasher = DefaultHasher::new();
+        link.hash(&mut hasher);
+        if !self.0.insert(hasher.finish()) || self.0.len() > MAX_PAGES {
             return Err(Error::new(Kind::Unavailable, "Graph's pages never end"));
         }
         Ok(())
@@ -47,6 +49,8 @@ pub(super) enum Said {
 pub(super) struct Round {
     /// By id.
     pub said: HashMap<String, Said>,
+    /// Whether it was read, where that was said: Exchange has that apart from the version.
+    pub is_read: HashMap<String, bool>,
     /// To the next round.
     pub link: String,
 }
@@ -56,6 +60,9 @@ impl Round {
     fn take(&mut self, items: &[Value]) {
         for item in items {
             let Some(id) = item["id"].as_str().filter(|id| !id.is_empty()) else { continue };
+            if let Some(is_read) = item["isRead"].as_bool() {
+                self.is_read.insert(id.to_owned(), is_read);
+            }
             let said = match item.get("@removed") {
                 Some(_) => Said::Removed,
                 None => Said::Here(message::etag(item).map(str::to_owned)),
@@ -84,14 +91,16 @@ pub(super) async fn round(
         None => graph.page(target, &mut size, DOING).await?,
     };
     loop {
-        pages.one_more().map_err(NoPage::Failed)?;
         round.take(&page.items);
         page = match (page.delta, page.next) {
             (Some(link), _) => {
                 round.link = link;
                 return Ok(round);
             }
-            (None, Some(next)) => graph.page(Target::Link(&next), &mut size, DOING).await?,
+            (None, Some(next)) => {
+                pages.follow(&next).map_err(NoPage::Failed)?;
+                graph.page(Target::Link(&next), &mut size, DOING).await?
+            }
             (None, None) => return Err(NoPage::Failed(endless())),
         };
     }
@@ -111,7 +120,6 @@ pub(super) async fn items(
         None => graph.page(target, &mut size, DOING).await?,
     };
     loop {
-        pages.one_more().map_err(NoPage::Failed)?;
         items.append(&mut page.items);
         if items.len() > MAX_ITEMS {
             let text = format!("Graph lists more than {MAX_ITEMS} folders");
@@ -119,7 +127,10 @@ pub(super) async fn items(
         }
         page = match (page.delta, page.next) {
             (Some(link), _) => return Ok((items, link)),
-            (None, Some(next)) => graph.page(Target::Link(&next), &mut size, DOING).await?,
+            (None, Some(next)) => {
+                pages.follow(&next).map_err(NoPage::Failed)?;
+                graph.page(Target::Link(&next), &mut size, DOING).await?
+            }
             (None, None) => return Err(NoPage::Failed(endless())),
         };
     }
@@ -137,36 +148,7 @@ fn endless() -> Error {
 
 /// The page that a part of a batch brought.
 pub(super) fn page_of(graph: &Mailbox, answer: &Answer) -> Result<Page, NoPage> {
-    let mut json = answer.json();
-    if answer.status.is_success() {
-        let link = |name: &str| json[name].as_str().map(str::to_owned);
-        let (next, delta) = (link("@odata.nextLink"), link("@odata.deltaLink"));
-        let items = match json["value"].take() {
-            Value::Array(items) => items,
-            _ => Vec::new(),
-        };
-        return Ok(Page { items, next, delta });
-    }
-    match answer.status.as_u16() == 410 || says_expired(&json["error"]) {
-        true => Err(NoPage::Expired),
-        false => Err(NoPage::Failed(graph.refusal(DOING, answer))),
-    }
-}
-
-/// True for the codes of a link that is too old (Graph page `concepts/errors`).
-fn says_expired(error: &Value) -> bool {
-    let mut next = Some(error);
-    let mut depth = 0;
-    while let Some(error) = next.filter(|_| depth < 8) {
-        let code = error["code"].as_str().unwrap_or_default();
-        if ["syncStateNotFound", "resyncRequired"].iter().any(|old| old.eq_ignore_ascii_case(code))
-        {
-            return true;
-        }
-        next = error.get("innerError").or_else(|| error.get("innererror"));
-        depth += 1;
-    }
-    false
+    graph.page_of(answer, DOING)
 }
 
 #[cfg(test)]
@@ -200,16 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn expired_links_are_known_by_any_spelling() {
-        for (error, expected) in [
-            (json!({"code": "SyncStateNotFound"}), true),
-            (json!({"code": "x", "innerError": {"code": "resyncRequired"}}), true),
-            (json!({"code": "ErrorItemNotFound"}), false),
-            (json!(null), false),
-        ] {
-            assert_eq!(says_expired(&error), expected, "{error}");
-        }
-        let mut pages = Pages(MAX_PAGES - 1);
-        assert!(pages.one_more().is_ok() && pages.one_more().is_err());
+    fn links_that_lead_in_circles_end_at_once() {
+        let mut pages = Pages::default();
+        assert!(pages.follow("a").is_ok() && pages.follow("b").is_ok());
+        assert!(pages.follow("a").is_err());
+        let mut pages = Pages::default();
+        let followed = (0..=MAX_PAGES).take_while(|at| pages.follow(&at.to_string()).is_ok());
+        assert_eq!(followed.count(), MAX_PAGES);
     }
 }

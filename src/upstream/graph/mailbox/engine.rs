@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::content::Downloads;
@@ -28,6 +27,8 @@ pub(super) const FRESH: Duration = Duration::from_secs(2);
 /// What LIST has heard of a folder serves the next SELECT or STATUS of it for so long: a client that
 /// synchronises lists first and then selects one folder after another.
 const CREDIT: Duration = Duration::from_secs(5);
+/// Until what a crash left is tried to be finished again: clients wait for it.
+const RECOVERED_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// Largest message of Exchange Online, in octets.
 const MAX_MESSAGE: u64 = 150 << 20;
 
@@ -64,10 +65,14 @@ pub(in crate::upstream::graph) struct Engine {
     recent: Mutex<VecDeque<Arc<OpenFolder>>>,
     /// Held while a folder is read from the store, so that it is open once.
     opening: tokio::sync::Mutex<()>,
-    recovered: OnceCell<()>,
     /// Messages may be noted that have left one folder's index and are in no other one.
     pub(super) has_strays: AtomicBool,
+    /// True once nothing of a crash is left; else when that was last tried.
+    recovery: tokio::sync::Mutex<Recovery>,
     has_maildrop_session: Arc<AtomicBool>,
+    /// What is deleted goes to Deleted Items.
+    keeps_deleted: AtomicBool,
+    told_of_others: AtomicBool,
 }
 
 impl Engine {
@@ -86,11 +91,36 @@ impl Engine {
             opened: Mutex::default(),
             recent: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
-            recovered: OnceCell::new(),
             // An earlier process may have noted some.
             has_strays: AtomicBool::new(true),
+            recovery: tokio::sync::Mutex::default(),
             has_maildrop_session: Arc::default(),
+            keeps_deleted: AtomicBool::new(settings.expunge == Expunge::MoveToDeletedItems),
+            told_of_others: AtomicBool::default(),
         })
+    }
+
+    /// For another role that means the same mailbox: the settings of the first one hold, but what one
+    /// of them wants to be kept is not deleted for good by way of the other.
+    pub(super) fn also_serve(&self, role: &str, settings: Settings) {
+        if self.settings == settings {
+            return;
+        }
+        if settings.expunge == Expunge::MoveToDeletedItems {
+            self.keeps_deleted.store(true, Ordering::Relaxed);
+        }
+        if !self.told_of_others.swap(true, Ordering::Relaxed) {
+            let (user, other) = (&self.graph.user, &self.graph.client.role);
+            tracing::warn!(
+                "{role}: {user} is open with the settings of {other}, for both roles mean one \
+                 mailbox; what is deleted goes to Deleted Items if one of them says so"
+            );
+        }
+    }
+
+    /// True when what is deleted goes to Deleted Items.
+    pub(super) fn keeps_deleted(&self) -> bool {
+        self.keeps_deleted.load(Ordering::Relaxed)
     }
 
     /// A folder by its path, its index complete; not refreshed. [`Kind::NotFound`] for none.
@@ -170,7 +200,7 @@ impl Engine {
     /// For those who change folders: nobody else does, and the list is fresh.
     pub(super) async fn list_turn(&self) -> Result<(Turn<'_>, List), Error> {
         let turn = self.list_gate.own().await;
-        if self.list_gate.last().is_none_or(|heard| heard.elapsed() > FRESH) {
+        if !self.list_gate.is_known_since(fresh(Instant::now())) {
             self.ask_list().await?;
         }
         let list = self.loaded_list().await?;
@@ -180,7 +210,7 @@ impl Engine {
     /// For LIST: the folders, and what is new in those that are open.
     async fn list_all(&self) -> Result<(), Error> {
         let (need, open) = (Instant::now(), self.open_folders());
-        if self.list_gate.last().is_some_and(|heard| heard >= fresh(need)) {
+        if self.list_gate.is_known_since(fresh(need)) {
             return Ok(());
         }
         counts::look_together(self, need, &open).await?;
@@ -284,14 +314,35 @@ impl Engine {
     }
 
     /// Once for each mailbox: finishes what a crash left. Its failure is nobody's who asks for
-    /// something else; it is tried again with the next folder.
+    /// something else; it is tried again now and then.
     async fn recover(&self) {
-        let recovered = self.recovered.get_or_try_init(|| append::recover(self)).await;
-        if let Err(error) = recovered {
-            let role = &self.graph.client.role;
-            tracing::warn!("{role}: an unfinished APPEND can't be finished yet: {}", error.chain());
+        let mut recovery = self.recovery.lock().await;
+        let is_due = match *recovery {
+            Recovery::Done => false,
+            Recovery::Failed(tried) => tried.elapsed() >= RECOVERED_AGAIN,
+            Recovery::NotTried => true,
+        };
+        if !is_due {
+            return;
         }
+        *recovery = match append::recover(self).await {
+            Ok(()) => Recovery::Done,
+            Err(error) => {
+                let (role, why) = (&self.graph.client.role, error.chain());
+                tracing::warn!("{role}: an unfinished APPEND can't be finished yet: {why}");
+                Recovery::Failed(Instant::now())
+            }
+        };
     }
+}
+
+/// What has become of that which a crash left.
+#[derive(Debug, Default)]
+enum Recovery {
+    #[default]
+    NotTried,
+    Failed(Instant),
+    Done,
 }
 
 fn guarded<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -309,16 +360,21 @@ async fn complete(folder: &Arc<OpenFolder>) -> Result<(), Error> {
     if folder.state().is_indexed {
         return Ok(());
     }
-    let folder = Arc::clone(folder);
+    let (folder, began) = (Arc::clone(folder), Instant::now());
     let task = tokio::spawn(async move {
-        let _first = folder.first.lock().await;
+        let entered = folder.gate.enter(began).await;
         if folder.state().is_indexed {
             return Ok(());
         }
-        let turn = folder.gate.own().await;
-        let result = comparing::compare(&folder).await;
-        turn.end(&result);
-        result
+        match entered {
+            // Twenty who wait for a service that hangs don't wait one after another.
+            Entered::Done(result) => result,
+            Entered::Turn(turn) => {
+                let result = comparing::compare(&folder).await;
+                turn.end(&result);
+                result
+            }
+        }
     });
     task.await.map_err(|ended| {
         Error::new(Kind::Unavailable, "the folder's listing ended early").with_source(ended)

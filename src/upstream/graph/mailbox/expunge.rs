@@ -1,15 +1,16 @@
 //! Deleting messages (Graph pages `api/message-delete`, `api/message-move`).
 //!
 //! Danger: a message that is struck from the index although the service still has it vanishes from
-//! the client and from nowhere else. Rule: what the service confirms is struck, and what it says is
-//! gone; where an answer is missing it is asked what there is.
+//! the client and from nowhere else; one that somebody has filed elsewhere keeps its id, and would be
+//! deleted there. Rule: the folder is looked at first; what the service confirms is struck, and what
+//! it says is gone; where an answer is missing it is asked what there is.
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::item::{self, AT_ONCE, folders_of, is_conflict, is_gone, is_unclear, not_stored};
 use super::{Engine, OpenFolder, following};
-use crate::config::role::Expunge;
 use crate::mail::Error;
 use crate::mail::mailbox::Uid;
 use crate::store::{Changes, Stray};
@@ -22,28 +23,34 @@ const DELETED_ITEMS: &str = "deleteditems";
 /// See [`crate::mail::Folder::expunge`].
 pub(super) async fn expunge(folder: &OpenFolder, uids: Vec<Uid>) -> Result<(), Error> {
     let engine = &folder.engine;
-    let target = match engine.settings.expunge {
-        Expunge::Delete => None,
-        Expunge::MoveToDeletedItems => Some(engine.well_known(DELETED_ITEMS).await?),
+    let moves = match engine.keeps_deleted() {
+        false => None,
+        true => {
+            let to = engine.well_known(DELETED_ITEMS).await?;
+            Some(to).filter(|to| *to != folder.graph_id)
+        }
     };
-    let target = target.filter(|id| *id != folder.graph_id);
+    following::refresh(folder, Instant::now()).await?;
     let mut writing = folder.writing().await;
     let known = engine.store.known_by_uid(folder.key, &uids).await.map_err(not_stored)?;
     let ids: Vec<&str> = known.iter().map(|one| one.graph_id.as_str()).collect();
+    let mut failure = None;
     for ids in ids.chunks(AT_ONCE) {
-        let (removed, failure) = remove(engine, &folder.graph_id, ids, target.is_some()).await;
+        let removed;
+        (removed, failure) = remove(engine, &folder.graph_id, ids, moves.is_some()).await;
         if !removed.is_empty() {
             let to = |folder_id: &String| strays_in(folder_id, &removed);
-            let strays = target.as_ref().map(to).unwrap_or_default();
+            let strays = moves.as_ref().map(to).unwrap_or_default();
             writing.apply(Changes { removed, strays, ..Changes::default() }).await?;
         }
-        if let Some(failure) = failure {
-            return Err(failure);
+        if failure.is_some() {
+            break;
         }
     }
     drop(writing);
+    // Their new folder's changes may never tell of them.
     following::welcome_all(engine).await;
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// Deleted Items may never be told of what comes there.

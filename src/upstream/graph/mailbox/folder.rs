@@ -34,8 +34,6 @@ pub(in crate::upstream::graph) struct OpenFolder {
     shared: Arc<Shared>,
     /// Those who want to know what is new.
     pub(super) gate: Gate,
-    /// Those who want to know only whether all messages are there.
-    pub(super) first: tokio::sync::Mutex<()>,
     pub(super) poll: Poll,
 }
 
@@ -101,7 +99,6 @@ impl OpenFolder {
             lock: Arc::default(),
             shared: Arc::new(shared),
             gate: Gate::default(),
-            first: tokio::sync::Mutex::default(),
             poll: Poll::default(),
         }))
     }

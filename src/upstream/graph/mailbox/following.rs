@@ -107,7 +107,7 @@ async fn absorb(folder: &OpenFolder, link: &str, round: Round) -> Result<(), Err
     }
     let engine = &folder.engine;
     let known = known_of(folder, round.said.keys().cloned().collect()).await?;
-    let ids = merge::to_ask(&round.said, &known);
+    let ids = merge::to_ask(&round, &known);
     if ids.len() > FEW && ids.len() / 20 > requests_to_list(folder) {
         drop(writing);
         return comparing::compare(folder).await;

@@ -73,6 +73,11 @@ impl Gate {
         self.read().map(|last| last.began)
     }
 
+    /// True when a question that was asked at `need` or later had a good answer.
+    pub fn is_known_since(&self, need: Instant) -> bool {
+        matches!(self.answered(need), Some(Ok(())))
+    }
+
     fn answered(&self, need: Instant) -> Option<Result<(), Error>> {
         let last = self.read().filter(|last| last.began >= need)?;
         Some(match last.failure {

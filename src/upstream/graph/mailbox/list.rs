@@ -17,7 +17,7 @@ use super::tree::{Tree, WELL_KNOWN};
 use crate::mail::Error;
 use crate::store::{FolderFacts, FolderRecord};
 use crate::upstream::graph::ask::{NoPage, Page, Part, Target, Urgency};
-use crate::upstream::graph::client::percent_encode;
+use crate::upstream::graph::client::{Answer, percent_encode};
 
 /// What is needed of a folder.
 const FIELDS: &str =
@@ -148,7 +148,13 @@ async fn inquire(engine: &Engine, ids: &[String]) -> Result<Vec<Value>, Error> {
     let parts: Vec<Part> =
         ids.iter().map(|id| Part::repeatable(Method::GET, path(id), None)).collect();
     let answers = engine.graph.batch(&parts, Urgency::Waiting).await?;
-    Ok(answers.iter().filter(|a| a.status.is_success()).map(|answer| answer.json()).collect())
+    let there = answers.iter().filter(|answer| answer.status != StatusCode::NOT_FOUND);
+    // What is passed over now is never heard of again.
+    let read = |answer: &Answer| match answer.status.is_success() {
+        true => Ok(answer.json()),
+        false => Err(engine.graph.refusal("looking at a folder", answer)),
+    };
+    there.map(read).collect()
 }
 
 /// The ids of the special folders that there are. Known ones are not asked for again, unless `anew`.
@@ -206,11 +212,19 @@ impl Merge {
         Self { facts: facts.collect(), unlisted: unlisted.clone(), mentioned: HashSet::new() }
     }
 
-    /// Takes entries in; returns the ids of those that say too little of a folder not known.
+    /// Takes entries in; returns the ids of those that say too little of a folder not known, or both
+    /// that it is there and that it is gone: their order is not promised.
     fn take(&mut self, items: &[Value], is_whole: bool) -> Vec<String> {
         let mut unclear = Vec::new();
+        let is_gone = |item: &&Value| item.get("@removed").is_some();
+        let gone: HashSet<&str> =
+            items.iter().filter(is_gone).filter_map(|item| item["id"].as_str()).collect();
         for item in items {
             let Some(id) = item["id"].as_str().filter(|id| !id.is_empty()) else { continue };
+            if gone.contains(id) && item.get("@removed").is_none() {
+                unclear.push(id.to_owned());
+                continue;
+            }
             if item.get("@removed").is_some() {
                 self.facts.remove(id);
                 self.unlisted.remove(id);
@@ -340,6 +354,18 @@ mod tests {
         let records = [record("a", "root", "A", "inbox"), record("b", "a", "B", "")];
         let (changed, gone) = removed.difference(&records);
         assert_eq!((changed, gone), (Vec::new(), vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn a_folder_said_to_be_gone_and_there_is_asked_for() {
+        let here = json!({"id": "b", "displayName": "B2"});
+        let gone = json!({"id": "b", "@removed": {"reason": "deleted"}});
+        for items in [[here.clone(), gone.clone()], [gone, here.clone()]] {
+            let (mut merge, unclear) = merge(&items, false);
+            assert_eq!((ids(&merge), unclear), (vec!["a"], vec!["b".to_owned()]));
+            assert!(merge.take(std::slice::from_ref(&here), false).is_empty());
+            assert_eq!(ids(&merge), ["a", "b"]);
+        }
     }
 
     #[test]

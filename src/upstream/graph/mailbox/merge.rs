@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::delta::Said;
+use super::delta::{Round, Said};
 use super::message;
+use crate::mail::mailbox::Flag;
 use crate::store::{Changes, Known, NewMessage, Stray};
 
 /// Known messages by id.
@@ -24,11 +25,16 @@ pub(super) enum Found {
 }
 
 /// The ids of a round that have to be asked for, sorted.
-pub(super) fn to_ask(said: &HashMap<String, Said>, known: &ById) -> Vec<String> {
-    let unclear = said.iter().filter(|(id, said)| match (said, known.get(*id)) {
+pub(super) fn to_ask(round: &Round, known: &ById) -> Vec<String> {
+    let is_read_as = |id: &String, known: &Known| {
+        round.is_read.get(id).is_none_or(|is_read| *is_read == known.flags.has(Flag::Seen))
+    };
+    let unclear = round.said.iter().filter(|(id, said)| match (said, known.get(*id)) {
         // Our own doing, or a replay.
         (Said::Removed, None) => false,
-        (Said::Here(Some(etag)), Some(known)) => known.etag.as_ref() != Some(etag),
+        (Said::Here(Some(etag)), Some(known)) => {
+            known.etag.as_ref() != Some(etag) || !is_read_as(id, known)
+        }
         (Said::Here(_) | Said::Removed, _) => true,
     });
     let mut ids: Vec<String> = unclear.map(|(id, _)| id.clone()).collect();
@@ -83,7 +89,7 @@ pub(super) mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::mail::mailbox::{Flag, Flags, Size, Uid};
+    use crate::mail::mailbox::{Flags, Size, Uid};
 
     pub fn message(id: &str, etag: &str, day: i64) -> NewMessage {
         NewMessage {
@@ -115,6 +121,13 @@ pub(super) mod tests {
         let known =
             ById::from([known("own", "1", ""), known("other", "1", ""), known("gone", "1", "")]);
         let here = |etag: Option<&str>| Said::Here(etag.map(str::to_owned));
+        let read = |id: &str, said: Said, is_read: &[bool]| Round {
+            said: HashMap::from([(id.to_owned(), said)]),
+            is_read: is_read.iter().map(|is_read| (id.to_owned(), *is_read)).collect(),
+            ..Round::default()
+        };
+        assert!(to_ask(&read("own", here(Some("1")), &[false]), &known).is_empty());
+        assert_eq!(to_ask(&read("own", here(Some("1")), &[true]), &known), ["own"]);
         for (id, said, asked) in [
             ("own", here(Some("1")), false),
             ("own", here(None), true),
@@ -124,7 +137,7 @@ pub(super) mod tests {
             ("gone", Said::Removed, true),
             ("never", Said::Removed, false),
         ] {
-            let ids = to_ask(&HashMap::from([(id.to_owned(), said.clone())]), &known);
+            let ids = to_ask(&read(id, said.clone(), &[]), &known);
             assert_eq!(ids.len(), usize::from(asked), "{id} {said:?}");
         }
     }

@@ -93,7 +93,7 @@ pub(super) fn update(message: &NewMessage) -> Update {
         graph_id: message.graph_id.clone(),
         etag: message.etag.clone(),
         flags: Some(message.flags.clone()),
-        size: None,
+        ..Update::default()
     }
 }
 

@@ -67,7 +67,7 @@ impl Engines {
         let found = open.get(&key).and_then(|open| open.engine.upgrade());
         let engine = match found {
             Some(engine) => {
-                warn_of_others(&engine, &graph, settings);
+                engine.also_serve(&graph.client.role, settings);
                 engine
             }
             None => {
@@ -86,17 +86,6 @@ impl Engines {
             }
         }
         Ok(engine)
-    }
-}
-
-/// The first role's settings hold: one mailbox can't delete in two ways.
-fn warn_of_others(engine: &Engine, graph: &Mailbox, settings: Settings) {
-    if engine.settings != settings {
-        let (role, user) = (&graph.client.role, &graph.user);
-        let other = &engine.graph.client.role;
-        tracing::warn!(
-            "{role}: {user} is open with the settings of {other}: both roles mean one mailbox"
-        );
     }
 }
 

@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::folder::Writing;
 use super::item::{self, AT_ONCE, folders_of, is_conflict, is_gone, is_unclear, not_stored};
-use super::message::{etag, instant};
+use super::message::instant;
 use super::{Engine, OpenFolder};
 use crate::mail::mailbox::{Copied, Moved, Size, Uid};
 use crate::mail::{Error, Kind};
@@ -93,7 +93,8 @@ struct Indexed {
 }
 
 impl Indexed {
-    /// The same message under another id.
+    /// The same message under another id. Without an `etag` the next delta has it read again: others
+    /// may have changed it before it was moved or copied.
     fn as_new(&self, graph_id: String, etag: Option<String>, size: Size) -> NewMessage {
         NewMessage {
             graph_id,
@@ -265,7 +266,7 @@ impl Moving {
             true => one.known.size,
             false => Size::Estimated(one.known.size.octets()),
         };
-        let message = one.as_new(id.to_owned(), etag(&json).map(str::to_owned), size);
+        let message = one.as_new(id.to_owned(), None, size);
         self.moved.push((one.known.uid, message));
         self.removed.push(one.known.graph_id.clone());
     }
@@ -328,7 +329,7 @@ impl Copying<'_> {
             let json = answer.json();
             let error = || engine.graph.refusal("copying messages", answer);
             match json["id"].as_str().filter(|id| answer.status.is_success() && !id.is_empty()) {
-                Some(id) => self.made(one, id, etag(&json)),
+                Some(id) => self.made(one, id),
                 None if is_gone(answer) => missing.push(one),
                 None if answer.status.is_success() || is_unclear(answer.status) => {
                     unclear.push(one);
@@ -348,10 +349,10 @@ impl Copying<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    fn made(&mut self, one: &Indexed, id: &str, etag: Option<&str>) {
+    fn made(&mut self, one: &Indexed, id: &str) {
         // The copy is not in the cache, and Graph makes its MIME anew.
         let size = Size::Estimated(one.known.size.octets());
-        let copy = one.as_new(id.to_owned(), etag.map(str::to_owned), size);
+        let copy = one.as_new(id.to_owned(), None, size);
         self.made.push((one.known.uid, copy));
     }
 
@@ -379,7 +380,7 @@ impl Copying<'_> {
                 let text = format!("{}; copies may have been made", failure.text);
                 return Err(Error::new(Kind::OutcomeUnknown, text).with_source(failure));
             };
-            self.made(one, &id, None);
+            self.made(one, &id);
             self.found.insert(id);
         }
         Ok(())

@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use crate::mail::Error;
 use crate::mail::mailbox::Flags;
+use crate::mail::{Error, Kind};
 use crate::store::AppendRecord;
 use crate::upstream::graph::ask::{Ask, Target, Urgency};
 use crate::upstream::graph::client::{Answer, Payload};
@@ -56,21 +56,37 @@ pub(in crate::upstream::graph::mailbox) async fn recover(engine: &Engine) -> Res
         return Ok(());
     }
     let folders = engine.store.folders().await.map_err(not_stored)?;
+    let mut failure = None;
     for record in records {
+        let turn = engine.appending.turn(&record);
+        // One under way now sees to itself.
+        let Ok(_turn) = turn.try_lock() else { continue };
         let folder = folders.iter().find(|folder| folder.key == record.folder);
         let target = folder.map(|folder| folder.facts.graph_id.as_str());
-        let is_over = match stage(&record) {
-            Stage::Unknown => is_old(&record),
-            Stage::Partial(graph_id) => delete(engine, graph_id).await?,
-            Stage::Whole(graph_id) => {
-                finish(engine, &record, graph_id, target).await? || is_old(&record)
-            }
-        };
-        if is_over {
-            engine.store.end_append(&record).await.map_err(not_stored)?;
+        // One that can't be finished is not in the way of others.
+        match recover_one(engine, &record, target).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, Kind::Throttled { .. }) => return Err(error),
+            Err(error) => failure = Some(error),
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+async fn recover_one(
+    engine: &Engine,
+    record: &AppendRecord,
+    target: Option<&str>,
+) -> Result<(), Error> {
+    let is_over = match stage(record) {
+        Stage::Unknown => is_old(record),
+        Stage::Partial(graph_id) => delete(engine, graph_id).await?,
+        Stage::Whole(graph_id) => finish(engine, record, graph_id, target).await? || is_old(record),
+    };
+    match is_over {
+        true => engine.store.end_append(record).await.map_err(not_stored),
+        false => Ok(()),
+    }
 }
 
 fn is_old(record: &AppendRecord) -> bool {

@@ -59,7 +59,7 @@ pub(in crate::upstream::graph) struct Appending {
 }
 
 impl Appending {
-    fn turn(&self, record: &AppendRecord) -> Turn {
+    pub(super) fn turn(&self, record: &AppendRecord) -> Turn {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(running.entry((record.folder, record.digest.clone())).or_default())
@@ -213,10 +213,7 @@ impl<'a> Job<'a> {
         let graph_id = at_first.graph_id.clone();
         self.note(graph_id.clone()).await?;
         let size = self.size_with_content(&graph_id).await?;
-        let mut flags = self.flags.clone();
-        // The message's own header makes it important; that is part of the message.
-        let important = at_first.flags.keywords().iter().filter(|word| word.is(IMPORTANT));
-        important.for_each(|word: &Keyword| flags.insert(word.clone()));
+        let flags = self.flags_on(&at_first.flags);
         let patch = append_patch(&at_first.flags, &flags, self.date);
         let mut answer = self.patch(&graph_id, patch).await?;
         if parent(&item) != Some(self.folder.graph_id.as_str()) {
@@ -237,6 +234,15 @@ impl<'a> Job<'a> {
             revision,
         };
         self.index(added, true).await
+    }
+
+    /// The client's flags for a message that has these. Its own header makes it important; that is
+    /// part of the message.
+    fn flags_on(&self, before: &Flags) -> Flags {
+        let mut flags = self.flags.clone();
+        let important = before.keywords().iter().filter(|word| word.is(IMPORTANT));
+        important.for_each(|word: &Keyword| flags.insert(word.clone()));
+        flags
     }
 
     /// `is_new`: the client has brought it, and did not find it.

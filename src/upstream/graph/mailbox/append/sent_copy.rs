@@ -1,8 +1,10 @@
 //! A copy of what was sent: sending by Graph has left one already (Graph page `api/user-sendmail`).
 //!
-//! Danger: a client stores a copy of each message that it sends, so that Sent Items has two of each.
-//! Rule: the copy with the same Message-ID is the answer, once: the date that an APPEND writes marks
-//! it as taken. What was written just now may still be on its way there and is waited for.
+//! Danger: a client stores a copy of each message that it sends, so that Sent Items has two of each; a
+//! message that has long been there, given as the answer to a copy of it, is deleted with that copy.
+//! Rule: the copy with the same Message-ID that was sent lately is the answer, once: the date that an
+//! APPEND writes marks it as taken. What was written just now may still be on its way there and is
+//! waited for.
 
 use serde_json::Value;
 use time::format_description::well_known::Rfc2822;
@@ -14,11 +16,14 @@ use crate::mail::{Error, Kind};
 use crate::protocol::mime::fields;
 use crate::upstream::graph::client::percent_encode;
 use crate::upstream::graph::mailbox::message::{
-    FIELDS, append_patch, came_by_append, etag, new_message,
+    FIELDS, append_patch, came_by_append, etag, instant, new_message,
 };
 
 /// A message whose Date is no older may have been sent a moment ago.
 const FRESH: Duration = Duration::minutes(10);
+
+/// Clients store their copy at once, or when they are back in the network.
+const SENT_LATELY: Duration = Duration::days(1);
 
 impl Job<'_> {
     /// The service's own copy, where the folder is Sent Items.
@@ -48,7 +53,8 @@ impl Job<'_> {
         let path = format!("/mailFolders/sentitems/messages?$filter={filter}&{FIELDS}");
         let mut list = self.engine.graph.read(&path, "looking into Sent Items").await?;
         let Value::Array(items) = list["value"].take() else { return Ok(None) };
-        Ok(items.into_iter().find(|item| is_copy(item, message_id)))
+        let since = OffsetDateTime::now_utc() - SENT_LATELY;
+        Ok(items.into_iter().find(|item| is_copy(item, message_id, since)))
     }
 
     /// The copy gets the client's flags and date, and is marked as taken. Its content is its own.
@@ -57,18 +63,21 @@ impl Job<'_> {
             let text = format!("{}: Graph shows a message without an id", self.role());
             return Err(Error::new(Kind::Unavailable, text));
         };
-        let patch = append_patch(&message.flags, &self.flags, self.date);
+        let flags = self.flags_on(&message.flags);
+        let patch = append_patch(&message.flags, &flags, self.date);
         let answer = self.mark(&message.graph_id, patch).await?;
         message.etag = etag(&answer).map(str::to_owned);
-        message.flags = self.flags.clone();
+        message.flags = flags;
         message.date = self.date;
         self.index(message, false).await
     }
 }
 
-/// A final message with that Message-ID that no APPEND has had.
-fn is_copy(item: &Value, message_id: &str) -> bool {
+/// A final message with that Message-ID, made since then, that no APPEND has had.
+fn is_copy(item: &Value, message_id: &str, since: OffsetDateTime) -> bool {
+    let made = item["createdDateTime"].as_str().and_then(instant);
     item["internetMessageId"].as_str() == Some(message_id)
+        && made.is_none_or(|made| made >= since)
         && !item["isDraft"].as_bool().unwrap_or(false)
         && !came_by_append(item)
 }
@@ -89,8 +98,14 @@ mod tests {
 
     #[test]
     fn a_copy_is_taken_once() {
-        let copy = json!({ "id": "A", "internetMessageId": "<1@x>", "isDraft": false });
+        let copy = json!({ "id": "A", "internetMessageId": "<1@x>", "isDraft": false,
+            "createdDateTime": "2026-11-24T12:00:00Z" });
+        let since = datetime!(2026-11-24 12:00 UTC);
+        let is_copy = |copy: &Value, id: &str| is_copy(copy, id, since);
         assert!(is_copy(&copy, "<1@x>") && !is_copy(&copy, "<2@x>"));
+        let mut old = copy.clone();
+        old["createdDateTime"] = json!("2026-11-24T11:59:59Z");
+        assert!(!is_copy(&old, "<1@x>"), "it has been there for long");
         let mut draft = copy.clone();
         draft["isDraft"] = json!(true);
         assert!(!is_copy(&draft, "<1@x>"));

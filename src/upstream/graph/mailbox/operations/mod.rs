@@ -158,7 +158,16 @@ async fn expunge_deletes_or_moves_and_strikes_only_what_is_gone() {
     inbox.expunge(uids(&inbox)).await.expect("moved after all");
     assert!(uids(&inbox).is_empty());
     assert_eq!(bench.service.in_folder("F-deleted").len(), 1);
-    drop(trash);
+    assert_eq!(uids(&trash).len(), 1, "whose changes never tell of it");
+}
+
+#[tokio::test]
+async fn what_one_role_keeps_is_not_deleted_for_good_by_another() {
+    let (bench, inbox) = Bench::with_messages(1).await;
+    let careful = Settings { expunge: Expunge::MoveToDeletedItems, ..bench.engine.settings };
+    bench.engine.also_serve("Mail.Other", careful);
+    inbox.expunge(uids(&inbox)).await.expect("moved");
+    assert_eq!(bench.service.in_folder("F-deleted").len(), 1);
 }
 
 #[tokio::test]
@@ -237,6 +246,82 @@ async fn a_copy_is_of_all_or_of_none() {
     assert!(headers[0].1.starts_with(b"Subject: 1\r\n"));
     assert_eq!(inbox.copy(vec![all[0]], "INBOX").await.expect("copied").pairs.len(), 1);
     assert_eq!(uids(&inbox).len(), 26);
+}
+
+#[tokio::test]
+async fn what_was_copied_before_a_later_refusal_is_taken_back() {
+    let (bench, inbox) = Bench::with_messages(3).await;
+    let work = bench.folder("Work").await;
+    bench.service.forget();
+    bench.service.fault("M0002%3D/copy", Fault::Refuse(429, "TooManyRequests"));
+    // The throttled part is made again, and that request is refused.
+    bench.service.contents().refused_batch = Some(2);
+    inbox.copy(uids(&inbox), "Work").await.expect_err("one was not copied");
+    assert!(uids(&work).is_empty() && bench.service.in_folder("F-work").is_empty());
+}
+
+#[tokio::test]
+async fn a_change_that_others_made_a_moment_before_is_not_lost() {
+    let (bench, inbox) = Bench::with_messages(1).await;
+    let work = bench.folder("Work").await;
+    let uid = uids(&inbox)[0];
+    let outside = |change: Value| {
+        let mut contents = bench.service.contents();
+        let item = &mut contents.items[0].json;
+        for (name, value) in change.as_object().expect("properties") {
+            item[name] = value.clone();
+        }
+    };
+    outside(json!({ "@odata.etag": "other", "isRead": true, "categories": ["Red"] }));
+    let blue = Flags::from_parts(0, Keyword::new("blue")).with(Flag::Flagged);
+    inbox.change_flags(vec![uid], &FlagChange::Add(blue), None).await.expect("done");
+    let flags = flags_of(&inbox, uid);
+    assert!(flags.has(Flag::Seen) && flags.has(Flag::Flagged) && flags.has_keyword("red"));
+    let categories = bench.service.item("M0001=").expect("there")["categories"].clone();
+    assert_eq!(categories, json!(["blue", "Red"]));
+    outside(json!({ "@odata.etag": "other again", "isRead": false }));
+    inbox.move_to(vec![uid], "Work").await.expect("moved");
+    let known = bench.engine.store.known(work.key).await.expect("stored");
+    assert_eq!(known[0].etag, None, "it is read again when the folder's changes name it");
+}
+
+#[tokio::test]
+async fn flags_are_no_edit_of_a_draft() {
+    let bench = Bench::new(Expunge::Delete).await;
+    let size = json!([{ "id": "Integer 0xe08", "value": "1000" }]);
+    let draft = json!({ "isDraft": true, "singleValueExtendedProperties": size });
+    let id = bench.service.put("F-drafts", MAIL, draft);
+    let drafts = bench.folder("Drafts").await;
+    let before = bench.engine.store.known(drafts.key).await.expect("stored");
+    drafts.change_flags(uids(&drafts), &seen(), None).await.expect("done");
+    let now = super::message::new_message(&bench.service.item(&id).expect("there"));
+    let known = bench.engine.store.known(drafts.key).await.expect("stored");
+    assert_eq!(known[0].revision, now.expect("an id").revision);
+    assert_ne!(known[0].revision, before[0].revision);
+}
+
+#[tokio::test]
+async fn an_append_under_way_is_not_cleared_away_as_a_crash() {
+    let bench = Bench::new(Expunge::Delete).await;
+    let work = bench.folder("Work").await;
+    let draft = bench.service.put("F-drafts", MAIL, json!({ "isDraft": true }));
+    let record = crate::store::AppendRecord {
+        folder: work.key,
+        digest: "d".to_owned(),
+        message_id: None,
+        started: OffsetDateTime::now_utc(),
+        graph_id: Some(format!("partial:{draft}")),
+    };
+    let store = &bench.engine.store;
+    store.begin_append(&record).await.expect("stored");
+    store.note_append(&record).await.expect("stored");
+    let turn = bench.engine.appending.turn(&record);
+    let under_way = turn.lock().await;
+    super::append::recover(&bench.engine).await.expect("nothing to do");
+    assert!(bench.service.item(&draft).is_some());
+    drop(under_way);
+    super::append::recover(&bench.engine).await.expect("done");
+    assert!(bench.service.item(&draft).is_none());
 }
 
 #[tokio::test]
@@ -373,15 +458,20 @@ async fn a_refused_message_leaves_nothing() {
 #[tokio::test]
 async fn the_copy_that_sending_left_is_the_answer_once() {
     let bench = Bench::new(Expunge::Delete).await;
-    bench.service.put("F-sent", "Message-ID: <new@x>\n\nx", json!({ "isRead": true }));
+    let old = json!({ "isRead": true, "createdDateTime": "2020-01-01T00:00:00Z" });
+    bench.service.put("F-sent", "Message-ID: <new@x>\n\nx", old);
+    let important = json!({ "isRead": true, "importance": "high" });
+    bench.service.put("F-sent", "Message-ID: <new@x>\n\nx", important);
     let sent = bench.folder("Sent Items").await;
-    let uid = uids(&sent)[0];
+    let uid = uids(&sent)[1];
     let flags = Flags::default().with(Flag::Seen);
     assert_eq!(bench.append("Sent Items", MAIL, flags.clone()).await.expect("found"), uid);
-    assert_eq!(bench.service.contents().items.len(), 1);
+    assert!(flags_of(&sent, uid).has_keyword("$Important"));
+    assert_eq!(bench.service.item("M0002=").expect("there")["importance"], "high");
+    assert_eq!(bench.service.contents().items.len(), 2);
     let second = bench.append("Sent Items", MAIL, flags).await.expect("stored");
     assert_ne!(second, uid);
-    assert_eq!(bench.service.in_folder("F-sent").len(), 2);
+    assert_eq!(bench.service.in_folder("F-sent").len(), 3);
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub struct Contents {
     pub parts: Vec<(String, Value)>,
     pub faults: VecDeque<(&'static str, Fault)>,
     pub has_import: bool,
+    /// The batch of that number is refused as a whole, counted from 1.
+    pub refused_batch: Option<usize>,
     /// Octets after which a download breaks off.
     pub breaks_at: Option<usize>,
     made: usize,
@@ -151,6 +153,10 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     contents.lines.push(line.clone());
     if line.ends_with("/$batch") {
         let batch: Value = serde_json::from_slice(&body).expect("a batch");
+        let batches = contents.lines.iter().filter(|line| line.ends_with("/$batch")).count();
+        if contents.refused_batch == Some(batches) {
+            return (StatusCode::BAD_REQUEST, refusal("BadRequest").to_string()).into_response();
+        }
         let list = batch["requests"].as_array().expect("requests").clone();
         assert!((1..=20).contains(&list.len()), "{} parts", list.len());
         let answers: Vec<Value> = list
@@ -159,7 +165,10 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
                 assert_eq!(part["headers"]["Prefer"], "IdType=\"ImmutableId\"");
                 let text = |name: &str| part[name].as_str().expect("text").to_owned();
                 let line = format!("{} {}", text("method"), text("url"));
-                let (status, body) = act(&mut contents, &service.url, &line, &part["body"], &[]);
+                let (status, body) = match is_as_expected(&contents, &line, &part["headers"]) {
+                    true => act(&mut contents, &service.url, &line, &part["body"], &[]),
+                    false => (412, refusal("ErrorIrresolvableConflict")),
+                };
                 json!({ "id": part["id"], "status": status, "body": body })
             })
             .collect();
@@ -171,6 +180,15 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     let json = serde_json::from_slice(&body).unwrap_or_default();
     let (status, body) = act(&mut contents, &service.url, &line, &json, &body);
     (StatusCode::from_u16(status).expect("a status"), body.to_string()).into_response()
+}
+
+/// False when the item is in another version than the part names.
+fn is_as_expected(contents: &Contents, line: &str, headers: &Value) -> bool {
+    let line = line.replace("%3D", "=");
+    let named = |item: &&Item| item.json["id"].as_str().is_some_and(|id| line.contains(id));
+    let item = contents.items.iter().find(named);
+    headers["If-Match"].is_null()
+        || item.is_none_or(|item| item.json["@odata.etag"] == headers["If-Match"])
 }
 
 fn value(contents: &mut Contents, line: &str) -> Response {
@@ -276,6 +294,15 @@ fn list(contents: &Contents, folder: &str, query: &str) -> Value {
     json!({ "value": found })
 }
 
+/// What is added to a message makes it larger (PidTagMessageSize).
+fn grow(item: &mut Value) {
+    let list = item["singleValueExtendedProperties"].as_array_mut().expect("a list");
+    for size in list.iter_mut().filter(|one| one["id"] == "Integer 0xe08") {
+        let octets: u64 = size["value"].as_str().expect("text").parse().expect("a number");
+        size["value"] = json!((octets + 10).to_string());
+    }
+}
+
 fn made(contents: &mut Contents, folder: &str, body: &[u8], extra: &Value) -> (u16, Value) {
     let Ok(mime) = STANDARD.decode(body) else {
         return (400, refusal("ErrorMimeContentInvalidBase64String"));
@@ -302,6 +329,7 @@ fn on_item(
             let item = &mut contents.items[at].json;
             merge(item, json);
             item["@odata.etag"] = etag;
+            grow(item);
             (200, json!({ "id": id, "@odata.etag": item["@odata.etag"] }))
         }
         ("DELETE", [], _) => {

@@ -389,3 +389,14 @@ async fn a_folder_that_is_deleted_at_the_service_is_no_longer_there() {
     desk.service.mail().delete_folder("id-p");
     assert_eq!(projects.refresh().await.expect_err("gone").kind, Kind::NotFound);
 }
+
+#[tokio::test]
+async fn what_somebody_has_filed_elsewhere_is_not_deleted_there() {
+    let desk = Desk::with(&["a"]).await;
+    let inbox = desk.open("INBOX").await;
+    desk.service.mail().relocate("a", "id-drafts");
+    inbox.expunge(vec![uid(1)]).await.expect("it is gone from here");
+    assert!(inbox.snapshot().messages.is_empty());
+    assert!(desk.service.mail().messages.contains_key("a"));
+    assert!(!desk.service.mail().requests.iter().any(|line| line.contains("DELETE")));
+}
