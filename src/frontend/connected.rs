@@ -2,15 +2,16 @@
 //!
 //! Danger: an answer written piece by piece is a packet each; a client that never reads fills the
 //! memory; an idle session that keeps its buffers costs more than the mailbox. Rule: output is
-//! collected and written when it is large or when we are about to wait for the client; every wait
-//! ends by the idle time-out or when the process stops; empty buffers are given back.
+//! collected, and written when it is large or old or when we are about to wait for the client; every
+//! wait ends by a time-out or when the process stops; empty buffers are given back; behind an answer
+//! that was cut off nothing is written, for the client would read it as more of that answer.
 
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::Parting;
@@ -18,10 +19,14 @@ use super::stream::ClientStream;
 
 /// Output is written when it has come to so many octets.
 const WRITE_FROM: usize = 64 << 10;
+/// It is not held back for longer: what comes next may have to be read from the service.
+const WRITE_WITHIN: Duration = Duration::from_secs(1);
 /// What is read at a time.
 const READ_OCTETS: usize = 16 << 10;
 /// A client that does not read for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
+/// So long it has when the process stops, which must not wait for it.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long what a client still sends is read after our last word.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -32,6 +37,10 @@ pub struct Connected {
     output: BytesMut,
     idle_timeout: Duration,
     stopping: CancellationToken,
+    /// Since when there has been output.
+    owed_since: Option<Instant>,
+    /// An answer was written in part.
+    is_cut: bool,
 }
 
 impl Connected {
@@ -43,7 +52,7 @@ impl Connected {
         stopping: CancellationToken,
     ) -> Self {
         let (input, output) = (BytesMut::from(input), BytesMut::new());
-        Self { stream, input, output, idle_timeout, stopping }
+        Self { stream, input, output, idle_timeout, stopping, owed_since: None, is_cut: false }
     }
 
     /// What has been read and not taken.
@@ -97,11 +106,16 @@ impl Connected {
     /// Adds to the output.
     pub fn push(&mut self, octets: impl AsRef<[u8]>) {
         self.output.extend_from_slice(octets.as_ref());
+        if self.owed_since.is_none() {
+            self.owed_since = Some(Instant::now());
+        }
     }
 
-    /// Writes the output when there is much of it: call it between the parts of a long answer.
+    /// Writes the output when there is much of it, or some of it is old: call it between the parts of
+    /// a long answer.
     pub async fn settle(&mut self) -> Result<(), Parting> {
-        match self.output.len() >= WRITE_FROM {
+        let is_old = self.owed_since.is_some_and(|since| since.elapsed() >= WRITE_WITHIN);
+        match is_old || self.output.len() >= WRITE_FROM {
             true => self.flush().await,
             false => Ok(()),
         }
@@ -113,11 +127,19 @@ impl Connected {
             return Ok(());
         }
         let output = std::mem::take(&mut self.output);
+        self.owed_since = None;
+        self.is_cut = true;
+        let Self { stream, stopping, .. } = self;
         let writing = async {
-            self.stream.write_all(&output).await?;
-            self.stream.flush().await
+            stream.write_all(&output).await?;
+            stream.flush().await
         };
-        timeout(WRITE_TIMEOUT, writing).await.map_err(|_| Parting::TimedOut)??;
+        tokio::select! {
+            biased;
+            written = writing => written?,
+            parting = impatience(stopping) => return Err(parting),
+        }
+        self.is_cut = false;
         Ok(())
     }
 
@@ -128,6 +150,9 @@ impl Connected {
 
     /// Says a last word and closes, so that the client gets to see it.
     pub async fn part(mut self, last_word: &str) {
+        if self.is_cut {
+            return;
+        }
         self.push(last_word);
         if self.flush().await.is_err() {
             return;
@@ -138,6 +163,18 @@ impl Connected {
         };
         // Nobody is left to be told about an error.
         let _ = timeout(LINGER, close).await;
+    }
+}
+
+/// Returns when a client that does not read is given up.
+async fn impatience(stopping: &CancellationToken) -> Parting {
+    let stopped = async {
+        stopping.cancelled().await;
+        sleep(LAST_WRITE_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = sleep(WRITE_TIMEOUT) => Parting::TimedOut,
+        () = stopped => Parting::Stopping,
     }
 }
 
@@ -189,5 +226,37 @@ mod tests {
         assert!(matches!(talk.fill().await, Err(Parting::TimedOut)));
         drop(client);
         assert!(matches!(talk.fill().await, Err(Parting::Closed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_holds_up_nobody_and_gets_no_word_in_the_middle() {
+        for is_stopping in [false, true] {
+            let (mut client, mut talk) = connected().await;
+            let began = tokio::time::Instant::now();
+            talk.push(vec![b'x'; 32 << 20]);
+            if is_stopping {
+                talk.stopping.cancel();
+            }
+            let parting = talk.flush().await.expect_err("nobody reads");
+            let limit = if is_stopping { LAST_WRITE_TIMEOUT } else { WRITE_TIMEOUT };
+            assert_eq!(began.elapsed(), limit, "{parting}");
+            talk.part("* BYE\r\n").await;
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.expect("closed");
+            assert!(heard.iter().all(|octet| *octet == b'x'));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_is_written_when_it_is_much_or_old() {
+        let (client, mut talk) = connected().await;
+        let mut buffer = [0; 16];
+        talk.push("* 1 FETCH");
+        talk.settle().await.expect("written");
+        assert!(client.try_read(&mut buffer).is_err(), "held back");
+        tokio::time::advance(WRITE_WITHIN).await;
+        talk.settle().await.expect("written");
+        client.readable().await.expect("open");
+        assert_eq!(client.try_read(&mut buffer).expect("written"), 9);
     }
 }

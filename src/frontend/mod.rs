@@ -11,6 +11,8 @@ pub mod handover;
 pub mod imap;
 pub mod listener;
 pub mod login;
+#[cfg(test)]
+mod memory;
 pub mod pop3;
 #[cfg(test)]
 mod rehearsal;

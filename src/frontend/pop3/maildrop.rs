@@ -4,6 +4,9 @@
 //! not that of the message sent. Rule: the messages are those of the login; deletions are marks
 //! until QUIT; a size is exact wherever that costs no more than [`MAX_READ_FOR_SIZES`] messages.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -36,7 +39,8 @@ pub(super) struct Maildrop {
     folder: Arc<dyn Folder>,
     /// Message number 1 is the first.
     messages: Arc<Snapshot>,
-    _lock: MaildropLock,
+    /// `None` from QUIT on.
+    lock: Option<MaildropLock>,
 }
 
 impl Maildrop {
@@ -51,7 +55,7 @@ impl Maildrop {
             );
         };
         match mailbox.open("INBOX").await {
-            Ok(folder) => Ok(Self { messages: folder.snapshot(), folder, _lock: lock }),
+            Ok(folder) => Ok(Self { messages: folder.snapshot(), folder, lock: Some(lock) }),
             Err(error) => Err(refuse(references, &error)),
         }
     }
@@ -93,6 +97,8 @@ impl Session {
             }
         };
         tracing::info!("session ended: {parting}");
+        // Waiting for the client to close must not keep it from coming back.
+        drop(self.maildrop);
         self.client.part(farewell(&parting).unwrap_or_default()).await;
     }
 
@@ -159,6 +165,8 @@ impl Session {
                 Err(error) => refuse(&mut self.references, &error),
             },
         };
+        // Section 6: unlocked before the answer, for the next session may begin at once.
+        drop(self.maildrop.lock.take());
         self.client.push(answer);
         self.client.flush().await?;
         Err(Parting::Quit)
@@ -228,10 +236,6 @@ impl Session {
         self.look_ahead(index);
         match self.content(index).await {
             Ok(content) => self.send_content(&content, lines).await,
-            Err(error) if error.kind == Kind::NotFound => {
-                self.client.push("-ERR the message is gone\r\n");
-                Ok(())
-            }
             Err(error) => {
                 self.refuse(&error);
                 Ok(())
@@ -279,33 +283,39 @@ impl Session {
         if self.sizes.is_some() {
             return;
         }
-        let count = self.maildrop.messages.messages.len();
-        // The newest are the ones that a client reads.
-        let unknown: Vec<Uid> = (0..count)
-            .rev()
-            .map(|index| self.entry(index))
-            .filter(|entry| entry.size.exact().is_none())
-            .take(MAX_READ_FOR_SIZES)
-            .map(|entry| entry.uid)
-            .collect();
+        let entries = (0..self.maildrop.messages.messages.len()).map(|index| self.entry(index));
+        let mut sizes: Vec<u64> = entries.map(|entry| entry.size.octets()).collect();
         let folder = Arc::clone(&self.maildrop.folder);
-        let read: Vec<(Uid, Result<u64, Error>)> = stream::iter(unknown)
-            .map(|uid| {
+        let mut reading = stream::iter(self.unknown_sizes())
+            .map(|(index, uid)| {
                 let folder = Arc::clone(&folder);
-                async move { (uid, folder.content(uid).await.map(|content| content.size())) }
+                async move { (index, folder.content(uid).await.map(|content| content.size())) }
             })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        let mut sizes: Vec<u64> = (0..count).map(|index| self.entry(index).size.octets()).collect();
-        for (uid, size) in read {
-            match (self.maildrop.messages.position(uid), size) {
-                (Some(index), Ok(size)) => sizes[index] = size,
-                (_, Err(error)) => tracing::warn!("a size is estimated: {}", error.chain()),
-                (None, Ok(_)) => {}
+            .buffer_unordered(AT_ONCE);
+        while let Some((index, size)) = reading.next().await {
+            match size {
+                Ok(octets) => sizes[index] = octets,
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => {
+                    // The others would fail likewise, each after its own wait.
+                    tracing::warn!("sizes are estimated: {}", error.chain());
+                    break;
+                }
             }
         }
         self.sizes = Some(sizes);
+    }
+
+    /// Indices and UIDs of messages to be read for their sizes. The newest are the ones that a
+    /// client reads.
+    fn unknown_sizes(&self) -> Vec<(usize, Uid)> {
+        (0..self.maildrop.messages.messages.len())
+            .rev()
+            .map(|index| (index, self.entry(index)))
+            .filter(|(_, entry)| entry.size.exact().is_none())
+            .take(MAX_READ_FOR_SIZES)
+            .map(|(index, entry)| (index, entry.uid))
+            .collect()
     }
 
     fn told_size(&self, index: usize) -> u64 {
@@ -339,8 +349,12 @@ impl Session {
         self.client.push("-ERR no such message\r\n");
     }
 
+    /// The answer where a message can't be had. That others have removed it is no failure.
     fn refuse(&mut self, error: &Error) {
-        let answer = refuse(&mut self.references, error);
+        let answer = match error.kind {
+            Kind::NotFound => "-ERR the message is gone\r\n".to_owned(),
+            _ => refuse(&mut self.references, error),
+        };
         self.client.push(answer);
     }
 }

@@ -12,7 +12,7 @@ use super::modified_utf7;
 pub(super) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Octets that are still quoted; clients with line buffers of a few kilobytes exist.
+/// A longer string goes as a literal: some clients read lines into a buffer of fixed size.
 const MAX_QUOTED: usize = 1_000;
 
 /// A mailbox name as an astring: modified UTF-7 (RFC 3501 section 5.1.3) unless `utf8`. Always
@@ -36,14 +36,6 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// `astring` for ASCII text: as an atom where it is one, else quoted.
-pub fn astring(text: &str) -> String {
-    let special = |byte: u8| b"(){%*\"\\]".contains(&byte);
-    let is_atom = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !special(b));
-    // NIL would be read as no string at all.
-    if is_atom && !text.eq_ignore_ascii_case("NIL") { text.to_owned() } else { quoted(text) }
-}
-
 /// `date-time`, in quotes (RFC 9051 section 9).
 pub fn date_time(time: OffsetDateTime) -> String {
     let month = MONTHS[usize::from(u8::from(time.month()) - 1)];
@@ -61,32 +53,24 @@ pub fn date_time(time: OffsetDateTime) -> String {
     )
 }
 
-/// `nstring`: NIL, quoted where that can hold it, else a literal.
-pub fn nstring(octets: Option<&[u8]>) -> Vec<u8> {
-    octets.map_or_else(|| b"NIL".to_vec(), string)
-}
-
-/// `string`: quoted where that can hold it, else a literal.
-pub fn string(octets: &[u8]) -> Vec<u8> {
-    let fits = |byte: &u8| byte.is_ascii() && !matches!(byte, b'\0' | b'\r' | b'\n');
-    if octets.len() >= MAX_QUOTED || !octets.iter().all(fits) {
-        return [format!("{{{}}}\r\n", octets.len()).as_bytes(), octets].concat();
-    }
-    let mut quoted = Vec::with_capacity(octets.len() + 2);
-    quoted.push(b'"');
-    for byte in octets {
-        if matches!(byte, b'"' | b'\\') {
-            quoted.push(b'\\');
+/// `nstring`: NIL, quoted where that can hold it, else a literal. NUL, which no string can hold, is
+/// left out.
+pub fn nstring(value: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return out.extend_from_slice(b"NIL") };
+    let is_quotable = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    if value.len() <= MAX_QUOTED && value.iter().all(is_quotable) {
+        out.push(b'"');
+        for byte in value {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(*byte);
         }
-        quoted.push(*byte);
+        return out.push(b'"');
     }
-    quoted.push(b'"');
-    quoted
-}
-
-/// `flag-list`: flags in parentheses, as they are.
-pub fn flag_list<'a>(flags: impl IntoIterator<Item = &'a str>) -> String {
-    format!("({})", flags.into_iter().collect::<Vec<_>>().join(" "))
+    let kept: Vec<u8> = value.iter().copied().filter(|byte| *byte != 0).collect();
+    out.extend_from_slice(format!("{{{}}}\r\n", kept.len()).as_bytes());
+    out.extend_from_slice(&kept);
 }
 
 /// Numbers as a `sequence-set`, ascending runs joined; in the order given.
@@ -186,22 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn words_are_atoms_where_they_can_be() {
-        for (text, written) in [
-            ("From", "From"),
-            ("X-A]b", "\"X-A]b\""),
-            ("nil", "\"nil\""),
-            ("", "\"\""),
-            ("a b", "\"a b\""),
-            ("é", "\"é\""),
-        ] {
-            assert_eq!(astring(text), written);
-        }
-        assert_eq!(flag_list([]), "()");
-        assert_eq!(flag_list(["\\Seen", "$Junk"]), "(\\Seen $Junk)");
-    }
-
-    #[test]
     fn dates_are_padded() {
         for (time, written) in [
             (datetime!(1996-07-17 02:44:25 -7), "\"17-Jul-1996 02:44:25 -0700\""),
@@ -217,18 +185,22 @@ mod tests {
     #[test]
     fn strings_are_literals_where_they_must_be() {
         let long = "x".repeat(MAX_QUOTED);
-        let almost = "x".repeat(MAX_QUOTED - 1);
+        let longer = "x".repeat(MAX_QUOTED + 1);
         for (octets, written) in [
             (None, "NIL".to_owned()),
             (Some(""), "\"\"".to_owned()),
             (Some("a \"b\\"), "\"a \\\"b\\\\\"".to_owned()),
             (Some("a\nb"), "{3}\r\na\nb".to_owned()),
-            (Some("a\0"), "{2}\r\na\0".to_owned()),
+            (Some("a\tb"), "\"a\tb\"".to_owned()),
+            (Some("a\0"), "{1}\r\na".to_owned()),
+            (Some("\u{1}"), "{1}\r\n\u{1}".to_owned()),
             (Some("é"), "{2}\r\né".to_owned()),
-            (Some(almost.as_str()), format!("\"{almost}\"")),
-            (Some(long.as_str()), format!("{{1000}}\r\n{long}")),
+            (Some(long.as_str()), format!("\"{long}\"")),
+            (Some(longer.as_str()), format!("{{1001}}\r\n{longer}")),
         ] {
-            assert_eq!(nstring(octets.map(str::as_bytes)), written.as_bytes());
+            let mut out = b"x ".to_vec();
+            nstring(octets.map(str::as_bytes), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out[2..]), written);
         }
     }
 

@@ -191,6 +191,8 @@ pub struct Append {
     pub size: u64,
     /// True when the client waits for `+`.
     pub synchronising: bool,
+    /// A literal8 (RFC 3516), which alone may hold NUL.
+    pub literal8: bool,
     /// `UTF8 (~{…})`: a closing parenthesis follows the message (RFC 9755).
     pub utf8: bool,
 }

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::envelope::{envelope, nstring};
+use super::encode::nstring;
+use super::envelope::envelope;
 use super::request::SectionText;
 use crate::protocol::mime::structure::{ContentType, Inside, Parameters, Part, unfold};
 use crate::protocol::mime::{Field, fields};

@@ -43,7 +43,7 @@ const BAD_TAIL: &str = "BAD one message only, and nothing behind it; closing";
 pub(super) async fn run(session: &mut Session, tag: &str, append: &request::Append) -> Outcome {
     let limit = session.mailbox.append_limit().min(session.context.limits.max_message_bytes);
     let (flags, incoming) = match admit(append, limit) {
-        Ok(flags) => (flags, Incoming::new(&session.context.messages, limit, append.utf8)),
+        Ok(flags) => (flags, Incoming::new(&session.context.messages, limit, append.literal8)),
         Err(refusal) if append.synchronising => return Ok(refusal),
         Err(refusal) if append.size > limit.saturating_add(MAX_EXCESS) => {
             return close(session, tag, &refusal).await;
@@ -284,6 +284,7 @@ mod tests {
             date: None,
             size,
             synchronising: true,
+            literal8: false,
             utf8: false,
         };
         for (size, flags, expected) in [

@@ -56,6 +56,7 @@ pub(super) fn list(session: &mut Session) -> Outcome {
 /// ENABLE: ENABLED names what is on since just now; what is unknown is passed over (RFC 5161
 /// section 3.1).
 pub(super) fn enable(session: &mut Session, names: &[String]) -> Outcome {
+    let had_condstore = session.enabled.condstore;
     let mut on = String::new();
     for name in names {
         let enabled = &mut session.enabled;
@@ -77,6 +78,9 @@ pub(super) fn enable(session: &mut Session, names: &[String]) -> Outcome {
         // RFC 7162 section 3.2.3: the one means the other.
         session.enabled.condstore = true;
     }
+    if session.enabled.condstore && !had_condstore {
+        tell_highest_modseq(session);
+    }
     Ok("OK ENABLE completed".to_owned())
 }
 
@@ -87,8 +91,13 @@ pub(super) fn notice_condstore(session: &mut Session, verb: &Verb) {
         return;
     }
     session.enabled.condstore = true;
+    tell_highest_modseq(session);
+}
+
+/// That of what the client was told of: of what is newer it may never hear, if it leaves now.
+fn tell_highest_modseq(session: &mut Session) {
     if let State::Selected(selected) = &session.state {
-        let modseq = selected.view.now().highest_modseq.0;
+        let modseq = selected.view.told().highest_modseq.0;
         session.client.push(format!("* OK [HIGHESTMODSEQ {modseq}] now told\r\n"));
     }
 }

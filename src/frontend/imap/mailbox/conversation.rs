@@ -54,7 +54,8 @@ impl Session {
             }
             let (tag, tagged) = self.one_command().await?;
             self.client.push(format!("{tag} {tagged}\r\n"));
-            self.client.settle().await?;
+            // What the client has sent behind this command may take long.
+            self.client.flush().await?;
             bad = if tagged.starts_with("BAD") { bad + 1 } else { 0 };
             if bad == MAX_BAD {
                 return Err(Parting::TooManyFailures);
@@ -83,8 +84,17 @@ impl Session {
 
     /// One whole command, its literals asked for; or an APPEND up to its message (true).
     async fn read_command(&mut self) -> Result<(bytes::BytesMut, bool), Parting> {
-        let mut asked = 0;
+        let (mut asked, mut seen) = (0, 0);
         loop {
+            // Only the end of a line can complete anything: a client that sends octet by octet does
+            // not have all of them looked at for each.
+            let input = self.client.input();
+            let has_line = memchr::memchr(b'\n', &input[seen..]).is_some();
+            seen = input.len();
+            if !has_line && seen <= LIMITS.command {
+                self.client.fill().await?;
+                continue;
+            }
             let scan = scan_request(self.client.input(), LIMITS);
             while asked < scan.continuations {
                 self.client.push("+ go ahead\r\n");

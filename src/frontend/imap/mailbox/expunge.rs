@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::store::READ_ONLY;
-use super::{Outcome, Session, answer};
+use super::{Outcome, Selected, Session, Tagged, answer};
 use crate::mail::mailbox::{Flag, Uid};
 use crate::protocol::imap::request::SequenceSet;
 
@@ -17,20 +17,10 @@ pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Out
     if selected.read_only {
         return Ok(READ_ONLY.to_owned());
     }
-    let now = selected.folder.snapshot();
-    selected.view.look(now);
-    let asked: Vec<Uid> = match set {
-        None => selected.view.told().messages.iter().map(|entry| entry.uid).collect(),
-        Some(set) => match selected.resolve(set, true) {
-            Ok(uids) => uids,
-            Err(refusal) => return Ok(refusal),
-        },
+    let deleted = match marked(selected, set) {
+        Ok(deleted) => deleted,
+        Err(refusal) => return Ok(refusal),
     };
-    let is_deleted = |uid: &Uid| {
-        let entry = selected.view.entry(*uid);
-        entry.is_some_and(|entry| entry.flags.has(Flag::Deleted)) && !selected.view.is_gone(*uid)
-    };
-    let deleted: Vec<Uid> = asked.into_iter().filter(is_deleted).collect();
     let folder = Arc::clone(&selected.folder);
     if deleted.is_empty() {
         return Ok("OK nothing to expunge".to_owned());
@@ -46,4 +36,21 @@ pub(super) async fn run(session: &mut Session, set: Option<&SequenceSet>) -> Out
         }
         false => "OK EXPUNGE completed".to_owned(),
     })
+}
+
+/// Messages with `\Deleted`, of a set or of all, that the client knows and that are there.
+pub(super) fn marked(
+    selected: &mut Selected,
+    set: Option<&SequenceSet>,
+) -> Result<Vec<Uid>, Tagged> {
+    selected.view.look(selected.folder.snapshot());
+    let mut uids: Vec<Uid> = match set {
+        None => selected.view.told().messages.iter().map(|entry| entry.uid).collect(),
+        Some(set) => selected.resolve(set, true)?,
+    };
+    uids.retain(|uid| {
+        let entry = selected.view.entry(*uid);
+        entry.is_some_and(|entry| entry.flags.has(Flag::Deleted)) && !selected.view.is_gone(*uid)
+    });
+    Ok(uids)
 }

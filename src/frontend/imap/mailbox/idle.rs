@@ -19,9 +19,12 @@ const MAX_LINE: usize = 1 << 10;
 pub(super) async fn run(session: &mut Session) -> Outcome {
     session.client.push("+ idling\r\n");
     session.client.flush().await?;
-    let Some(folder) = session.selected().map(|selected| selected.folder.clone()) else {
+    let Some(selected) = session.selected() else {
         return wait_for_done(session).await;
     };
+    // A session may be idle for days: it holds no message meanwhile.
+    selected.last_read = None;
+    let folder = selected.folder.clone();
     let _watch = folder.watch();
     let mut changes = folder.changes();
     // On its own, so that DONE does not cut it off half done.

@@ -9,56 +9,39 @@ use crate::protocol::imap::request::Verb;
 
 /// The tagged answer to a command that is not legal; `None` when it is.
 pub(super) fn forbidden(verb: &Verb, state: &State) -> Option<&'static str> {
-    match (verb, state) {
-        (Verb::BeforeLogin, _) => Some("BAD you have logged in already"),
-        (Verb::Unknown(_), _) => Some("BAD unknown command"),
-        (
-            Verb::Capability
-            | Verb::Noop
-            | Verb::Logout
-            | Verb::Id
-            | Verb::Enable(_)
-            | Verb::Select(_)
-            | Verb::Create(_)
-            | Verb::Delete(_)
-            | Verb::Rename { .. }
-            | Verb::Subscribe(_)
-            | Verb::Unsubscribe(_)
-            | Verb::List(_)
-            | Verb::Lsub { .. }
-            | Verb::Namespace
-            | Verb::Status { .. }
-            | Verb::Append(_)
-            | Verb::Idle,
-            _,
-        )
-        | (
-            Verb::Check
-            | Verb::Close
-            | Verb::Unselect
-            | Verb::Expunge(_)
-            | Verb::Search(_)
-            | Verb::Sort { .. }
-            | Verb::Thread { .. }
-            | Verb::Fetch(_)
-            | Verb::Store(_)
-            | Verb::Copy(_)
-            | Verb::Move(_),
-            State::Selected(_),
-        ) => None,
-        (
-            Verb::Check
-            | Verb::Close
-            | Verb::Unselect
-            | Verb::Expunge(_)
-            | Verb::Search(_)
-            | Verb::Sort { .. }
-            | Verb::Thread { .. }
-            | Verb::Fetch(_)
-            | Verb::Store(_)
-            | Verb::Copy(_)
-            | Verb::Move(_),
-            State::Authenticated,
-        ) => Some(NO_FOLDER),
+    match verb {
+        Verb::BeforeLogin => Some("BAD you have logged in already"),
+        Verb::Unknown(_) => Some("BAD unknown command"),
+        Verb::Capability
+        | Verb::Noop
+        | Verb::Logout
+        | Verb::Id
+        | Verb::Enable(_)
+        | Verb::Select(_)
+        | Verb::Create(_)
+        | Verb::Delete(_)
+        | Verb::Rename { .. }
+        | Verb::Subscribe(_)
+        | Verb::Unsubscribe(_)
+        | Verb::List(_)
+        | Verb::Lsub { .. }
+        | Verb::Namespace
+        | Verb::Status { .. }
+        | Verb::Append(_)
+        | Verb::Idle => None,
+        Verb::Check
+        | Verb::Close
+        | Verb::Unselect
+        | Verb::Expunge(_)
+        | Verb::Search(_)
+        | Verb::Sort { .. }
+        | Verb::Thread { .. }
+        | Verb::Fetch(_)
+        | Verb::Store(_)
+        | Verb::Copy(_)
+        | Verb::Move(_) => match state {
+            State::Selected(_) => None,
+            State::Authenticated => Some(NO_FOLDER),
+        },
     }
 }

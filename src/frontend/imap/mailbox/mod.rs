@@ -6,7 +6,7 @@
 //!
 //! One file per verb or few; each is a function of the [`Session`] that returns the tagged answer.
 //! `conversation` reads commands, `legality` says where they may be said, `view` numbers, `updates`
-//! tells what changed, `answer` words, `memory` is the test's mailbox.
+//! tells what changed, `answer` words.
 
 mod answer;
 mod append;
@@ -18,8 +18,6 @@ mod folders;
 mod idle;
 mod legality;
 mod list;
-#[cfg(test)]
-mod memory;
 mod resync;
 mod search;
 mod select;
@@ -31,6 +29,7 @@ mod transfer;
 mod updates;
 mod view;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -40,7 +39,9 @@ use crate::frontend::Context;
 use crate::frontend::attempts::References;
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
-use crate::mail::mailbox::Uid;
+#[cfg(test)]
+use crate::frontend::memory;
+use crate::mail::mailbox::{Keyword, Uid};
 use crate::mail::{Folder, Mailbox};
 
 /// A client that is in.
@@ -93,6 +94,8 @@ pub(super) struct Selected {
     pub saved: Vec<Uid>,
     /// Messages that are `\Recent` in this session: ranges, ascending. See [`Selected::is_recent`].
     pub recent: Vec<RangeInclusive<Uid>>,
+    /// Keywords that the client was told of in FLAGS.
+    pub keywords: BTreeSet<Keyword>,
     /// The message that FETCH read last.
     pub last_read: Option<fetch::LastRead>,
 }

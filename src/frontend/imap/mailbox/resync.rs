@@ -46,18 +46,22 @@ async fn vanished(
     since: ModSeq,
     known: &[Range],
 ) -> Vec<Range> {
-    let now = selected.view.told();
-    match selected.folder.vanished_since(since).await {
-        Ok(Some(uids)) => {
-            let gone = uids.into_iter().filter(|uid| now.find(*uid).is_none()).map(Uid::number);
-            joined(gone.filter(|uid| contains(known, *uid)))
-        }
-        Ok(None) => missing(now, known),
+    let gone = match selected.folder.vanished_since(since).await {
+        Ok(gone) => gone,
         Err(error) => {
             answer::note(session, &error, &format!("QRESYNC of {}", selected.name));
-            missing(now, known)
+            None
         }
-    }
+    };
+    gone_among(gone.as_deref(), selected.view.told(), known)
+}
+
+/// Those of `known` that were expunged; `None`: that is not known, and all that no message has
+/// count as such.
+pub(super) fn gone_among(gone: Option<&[Uid]>, now: &Snapshot, known: &[Range]) -> Vec<Range> {
+    let Some(gone) = gone else { return missing(now, known) };
+    let gone = gone.iter().filter(|uid| now.find(**uid).is_none()).map(|uid| uid.number());
+    joined(gone.filter(|uid| contains(known, *uid)))
 }
 
 /// The UIDs that the client says it knows: below UIDNEXT, ascending, apart.
@@ -82,7 +86,7 @@ fn contains(ranges: &[Range], number: u32) -> bool {
 }
 
 /// Parts of `known` in which no message is.
-pub(super) fn missing(now: &Snapshot, known: &[Range]) -> Vec<Range> {
+fn missing(now: &Snapshot, known: &[Range]) -> Vec<Range> {
     let mut missing = Vec::new();
     for (from, to) in known {
         let mut next = *from;
@@ -152,10 +156,15 @@ mod tests {
             (Some(vec![(4, 4), (1, 1), (3, 3)]), "3:4"),
             (Some(vec![(5, 8)]), ""),
             (Some(vec![(10, 4_000_000_000)]), ""),
+            (Some(vec![(10, all)]), ""),
         ] {
             let set = known.map(SequenceSet::Ranges);
             let ranges = known_ranges(set.as_ref(), &now);
-            assert_eq!(written(&missing(&now, &ranges)), missing_now, "{set:?}");
+            assert_eq!(written(&gone_among(None, &now, &ranges)), missing_now, "{set:?}");
+            let gone = [1, 3, 9, 11].map(uid);
+            let named = gone_among(Some(&gone), &now, &ranges);
+            let without_4 = missing_now.replace("3:4", "3");
+            assert_eq!(written(&named), without_4, "{set:?}");
         }
         assert!(known_ranges(Some(&SequenceSet::Saved), &now).is_empty());
     }

@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::view::View;
-use super::{Enabled, Outcome, Selected, Session, State, Tagged, answer, resync};
+use super::{Enabled, Outcome, Selected, Session, State, Tagged, answer, expunge, resync};
 use crate::mail::Folder;
-use crate::mail::mailbox::{Flag, Keyword, Snapshot};
+use crate::mail::mailbox::{Flag, Flags, Keyword, Snapshot};
 use crate::protocol::imap::encode::mailbox_name;
 use crate::protocol::imap::request::Select;
 
 /// Keywords that are listed; a folder may have more, and `\*` says so.
-const MAX_KEYWORDS: usize = 100;
+const MAX_KEYWORDS: usize = 100 + USUAL_KEYWORDS.len();
 
 /// Keywords that clients look for before they use them (RFC 9051 section 2.3.2, RFC 8457).
 const USUAL_KEYWORDS: [&str; 3] = ["$Forwarded", "$MDNSent", "$Important"];
@@ -55,10 +55,12 @@ pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
 /// 6.3.2). The claim comes before the snapshot: see `updates`.
 pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
     let claimed = (!select.read_only).then(|| folder.claim_recent());
+    let now = folder.snapshot();
     let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
     let mut selected = Selected {
         name: if inbox { "INBOX".to_owned() } else { select.mailbox.clone() },
-        view: View::new(folder.snapshot()),
+        keywords: keywords(&now),
+        view: View::new(now),
         folder,
         read_only: select.read_only,
         saved: Vec::new(),
@@ -74,7 +76,7 @@ pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
 /// The untagged responses of SELECT.
 fn summary(selected: &Selected, enabled: Enabled) -> String {
     let now = selected.view.told();
-    let flags = known_flags(now);
+    let flags = flag_names(&selected.keywords);
     let mut text = format!("* FLAGS ({flags})\r\n* {} EXISTS\r\n", selected.view.count());
     if !enabled.rev2 {
         text.push_str(&format!("* {} RECENT\r\n", selected.count_recent()));
@@ -107,16 +109,42 @@ pub(super) fn mailbox_id(uid_validity: u32) -> String {
     format!("F{uid_validity}")
 }
 
-/// The system flags, the usual keywords, and those in use.
-fn known_flags(now: &Snapshot) -> String {
+/// The usual keywords, and those in use.
+fn keywords(now: &Snapshot) -> BTreeSet<Keyword> {
+    let mut keywords: BTreeSet<Keyword> =
+        USUAL_KEYWORDS.iter().copied().filter_map(Keyword::new).collect();
     let used: BTreeSet<&Keyword> =
         now.messages.iter().flat_map(|entry| entry.flags.keywords()).collect();
+    for keyword in used {
+        if keywords.len() < MAX_KEYWORDS {
+            keywords.insert(keyword.clone());
+        }
+    }
+    keywords
+}
+
+/// The system flags and these keywords, the usual ones first.
+fn flag_names(keywords: &BTreeSet<Keyword>) -> String {
+    let is_usual = |keyword: &Keyword| USUAL_KEYWORDS.iter().any(|usual| keyword.is(usual));
     let mut names: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
     names.extend(USUAL_KEYWORDS);
-    let others =
-        used.iter().filter(|keyword| !USUAL_KEYWORDS.iter().any(|usual| keyword.is(usual)));
-    names.extend(others.map(|keyword| keyword.as_str()).take(MAX_KEYWORDS));
+    names.extend(keywords.iter().filter(|word| !is_usual(word)).map(Keyword::as_str));
     names.join(" ")
+}
+
+impl Selected {
+    /// The FLAGS response that goes before a keyword which the client has not been told of
+    /// (RFC 3501 section 7.2.6).
+    pub(super) fn news_of_keywords(&mut self, flags: &Flags) -> Option<String> {
+        let before = self.keywords.len();
+        for keyword in flags.keywords() {
+            if before < MAX_KEYWORDS && !self.keywords.contains(keyword) {
+                self.keywords.insert(keyword.clone());
+            }
+        }
+        let has_news = self.keywords.len() > before;
+        has_news.then(|| format!("* FLAGS ({})\r\n", flag_names(&self.keywords)))
+    }
 }
 
 /// True when a folder was selected.
@@ -135,22 +163,14 @@ pub(super) fn unselect(session: &mut Session) -> Tagged {
 /// is left all the same, its messages keep `\Deleted`, and the client is told so untagged.
 pub(super) async fn close(session: &mut Session) -> Outcome {
     let before = std::mem::replace(&mut session.state, State::Authenticated);
-    if let State::Selected(selected) = before
+    if let State::Selected(mut selected) = before
         && !selected.read_only
-        && let Err(error) = expunge_deleted(&*selected.folder).await
+        && let Ok(deleted) = expunge::marked(&mut selected, None)
+        && !deleted.is_empty()
+        && let Err(error) = selected.folder.expunge(deleted).await
     {
         let refusal = answer::refuse(session, &error, &format!("CLOSE of {}", selected.name));
         session.client.push(format!("* {refusal}\r\n"));
     }
     Ok("OK CLOSE completed".to_owned())
-}
-
-async fn expunge_deleted(folder: &dyn Folder) -> Result<(), crate::mail::Error> {
-    let now = folder.snapshot();
-    let deleted = now.messages.iter().filter(|entry| entry.flags.has(Flag::Deleted));
-    let uids: Vec<_> = deleted.map(|entry| entry.uid).collect();
-    match uids.is_empty() {
-        true => Ok(()),
-        false => folder.expunge(uids).await,
-    }
 }

@@ -47,7 +47,8 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
         Ok(left_out) => left_out,
         Err(error) => return Ok(refuse(session, &error, "STORE")),
     };
-    let stored: Vec<Uid> = here.into_iter().filter(|uid| !left_out.contains(uid)).collect();
+    let stored: Vec<Uid> =
+        here.into_iter().filter(|uid| left_out.binary_search(uid).is_err()).collect();
     tell(session, store, &stored, &change).await?;
     Ok(conclusion(session, store, &left_out, is_short))
 }
@@ -101,6 +102,7 @@ async fn tell(
             continue;
         };
         let Some(entry) = selected.view.entry(*uid).cloned() else { continue };
+        client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
         if store.silent {
             if let Some(flags) = selected.view.believed(*uid).map(|flags| flags.changed(change)) {
                 selected.view.believe(*uid, flags);

@@ -8,7 +8,7 @@ use super::view::View;
 use super::{Selected, Session, State, answer};
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
-use crate::mail::mailbox::Uid;
+use crate::mail::mailbox::{Snapshot, Uid};
 use crate::protocol::imap::encode::number_set;
 
 /// What may be told.
@@ -47,6 +47,7 @@ pub(super) async fn tell(session: &mut Session, allow: Allow) -> Result<(), Part
     }
     for entry in changed {
         if let Some(seq) = selected.view.seq(entry.uid) {
+            client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
             let recent = selected.is_recent(entry.uid);
             client.push(answer::flags_line(seq, &entry, recent, *enabled));
             client.settle().await?;
@@ -77,7 +78,8 @@ fn claim_new(selected: &mut Selected) {
 
 /// Messages that the client knows and that are gone, ascending. Both lists are in order.
 fn gone(view: &View) -> Vec<Uid> {
-    if std::ptr::eq(&**view.told(), &**view.now()) {
+    let state = |snapshot: &Snapshot| (snapshot.highest_modseq, snapshot.messages.len());
+    if state(view.told()) == state(view.now()) {
         return Vec::new();
     }
     let mut present = view.now().messages.iter().map(|entry| entry.uid).peekable();

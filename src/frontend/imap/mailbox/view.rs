@@ -90,10 +90,11 @@ impl View {
 
     /// Messages whose flags the client does not know rightly, in the order of their numbers.
     pub fn flags_to_tell(&self) -> Vec<Arc<Entry>> {
-        if Arc::ptr_eq(&self.flags_told, &self.now) && self.believed.is_empty() {
+        let since = self.flags_told.highest_modseq;
+        // A snapshot in which a size has become exact is new, and there are as many as messages read.
+        if self.now.highest_modseq == since && self.believed.is_empty() {
             return Vec::new();
         }
-        let since = self.flags_told.highest_modseq;
         let changed = |entry: &&Arc<Entry>| {
             (entry.modseq > since || self.believed.contains_key(&entry.uid))
                 && self.believed(entry.uid).is_some_and(|flags| *flags != entry.flags)
@@ -120,15 +121,36 @@ impl Selected {
     /// range are an error (the tagged BAD); UIDs that the client does not know are ignored
     /// (RFC 9051 sections 6.4.9 and 9, `seq-number`). They may be gone: see [`View::is_gone`].
     pub(super) fn resolve(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Uid>, Tagged> {
+        let messages = &self.view.told().messages;
+        let spans = self.spans(set, uid)?;
+        Ok(spans.into_iter().flat_map(|span| &messages[span]).map(|entry| entry.uid).collect())
+    }
+
+    /// The same as places in what the client was told of: few, however many messages are meant.
+    pub(super) fn spans(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Span>, Tagged> {
         let told = self.view.told();
         match set {
-            SequenceSet::Saved => {
-                Ok(self.saved.iter().copied().filter(|uid| told.find(*uid).is_some()).collect())
-            }
+            SequenceSet::Saved => Ok(places_of(told, &self.saved)),
             SequenceSet::Ranges(ranges) if uid => Ok(uids_in(told, ranges)),
             SequenceSet::Ranges(ranges) => uids_numbered(told, ranges),
         }
     }
+}
+
+/// Places in [`Snapshot::messages`].
+pub(super) type Span = std::ops::Range<usize>;
+
+fn places_of(told: &Snapshot, uids: &[Uid]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for uid in uids {
+        let next = spans.last().map_or(0, |span| span.end);
+        let is_next = told.messages.get(next).is_some_and(|entry| entry.uid == *uid);
+        match (spans.last_mut(), is_next) {
+            (Some(last), true) => last.end += 1,
+            _ => spans.extend(told.position(*uid).map(|at| at..at + 1)),
+        }
+    }
+    spans
 }
 
 /// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
@@ -152,19 +174,17 @@ fn ordered(range: (u32, u32), last: u32) -> (u32, u32) {
     (a.min(b), a.max(b))
 }
 
-fn uids_in(told: &Snapshot, ranges: &[(u32, u32)]) -> Vec<Uid> {
+fn uids_in(told: &Snapshot, ranges: &[(u32, u32)]) -> Vec<Span> {
     let Some(last) = told.messages.last() else { return Vec::new() };
     let ranges = ranges.iter().map(|range| ordered(*range, last.uid.number())).collect();
-    let mut found = Vec::new();
-    for (from, to) in merged(ranges) {
+    let span = |(from, to): (u32, u32)| {
         let start = told.messages.partition_point(|entry| entry.uid.number() < from);
-        let within = told.messages[start..].iter().take_while(|entry| entry.uid.number() <= to);
-        found.extend(within.map(|entry| entry.uid));
-    }
-    found
+        start..told.messages.partition_point(|entry| entry.uid.number() <= to)
+    };
+    merged(ranges).into_iter().map(span).filter(|span| !span.is_empty()).collect()
 }
 
-fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tagged> {
+fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Span>, Tagged> {
     let count = u32::try_from(told.messages.len()).unwrap_or(u32::MAX);
     // `5:*` in a folder of three messages is its last one; so is `*` alone.
     let clamp = |(a, b): (u32, u32)| match a == SequenceSet::LAST || b == SequenceSet::LAST {
@@ -175,13 +195,9 @@ fn uids_numbered(told: &Snapshot, ranges: &[(u32, u32)]) -> Result<Vec<Uid>, Tag
     if ranges.iter().any(|(from, to)| *to > count || (*from == 0 && count > 0)) {
         return Err("BAD there is no message of that number".to_owned());
     }
-    let mut found = Vec::new();
-    for (from, to) in merged(ranges) {
-        // Positions are one less than numbers; an empty folder has neither.
-        let start = (from as usize).saturating_sub(1);
-        found.extend(told.messages.iter().take(to as usize).skip(start).map(|entry| entry.uid));
-    }
-    Ok(found)
+    // Places are one less than numbers; an empty folder has neither.
+    let span = |(from, to): (u32, u32)| (from as usize).saturating_sub(1)..to as usize;
+    Ok(merged(ranges).into_iter().map(span).filter(|span| !span.is_empty()).collect())
 }
 
 #[cfg(test)]

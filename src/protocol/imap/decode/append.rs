@@ -50,13 +50,14 @@ pub(super) fn append(words: &mut Words<'_>) -> Read<Verb> {
         date = Some(words.date_time()?);
         words.space()?;
     }
-    let (message, utf8) = message(words)?;
+    let (message, literal8, utf8) = message(words)?;
     let Announcement { octets: size, synchronising } = message;
-    Ok(Verb::Append(Append { mailbox, flags, date, size, synchronising, utf8 }))
+    Ok(Verb::Append(Append { mailbox, flags, date, size, synchronising, literal8, utf8 }))
 }
 
-/// The announcement, which is the rest of the command, and whether it is of the UTF8 form.
-fn message(words: &mut Words<'_>) -> Read<(Announcement, bool)> {
+/// The announcement, which is the rest of the command; whether it is a literal8, and of the UTF8
+/// form.
+fn message(words: &mut Words<'_>) -> Read<(Announcement, bool, bool)> {
     const NO_MESSAGE: &str = "APPEND takes flags, then a date, then the message as a literal";
     let utf8 = words.eat_name("UTF8");
     if utf8 {
@@ -64,10 +65,10 @@ fn message(words: &mut Words<'_>) -> Read<(Announcement, bool)> {
         words.expect(b'(', NO_MESSAGE)?;
     }
     let octets = words.take_rest();
-    let announced = match octets.strip_prefix(b"~") {
+    let (literal, literal8) = match octets.strip_prefix(b"~") {
         None if utf8 => return Err("UTF8 takes a literal8"),
-        None => announcement(octets),
-        Some(literal) => announcement(literal),
+        None => (octets, false),
+        Some(literal) => (literal, true),
     };
-    announced.map(|literal| (literal.into(), utf8)).ok_or(NO_MESSAGE)
+    announcement(literal).map(|literal| (literal.into(), literal8, utf8)).ok_or(NO_MESSAGE)
 }

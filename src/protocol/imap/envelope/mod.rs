@@ -8,6 +8,7 @@ pub mod addresses;
 
 use addresses::{Address, Mailbox, addresses};
 
+use super::encode::nstring;
 use crate::protocol::mime::fields;
 use crate::protocol::mime::structure::unfold;
 
@@ -70,28 +71,6 @@ fn write_address(address: &Address, out: &mut Vec<u8>) {
         nstring(value, out);
     }
     out.push(b')');
-}
-
-/// A longer string goes as a literal: some clients read lines into a buffer of fixed size.
-const MAX_QUOTED: usize = 1_000;
-
-/// `nstring`. NUL, which no string can hold, is left out.
-pub(super) fn nstring(value: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Some(value) = value else { return out.extend_from_slice(b"NIL") };
-    let is_quotable = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
-    if value.len() <= MAX_QUOTED && value.iter().all(is_quotable) {
-        out.push(b'"');
-        for byte in value {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(*byte);
-        }
-        return out.push(b'"');
-    }
-    let kept: Vec<u8> = value.iter().copied().filter(|byte| *byte != 0).collect();
-    out.extend_from_slice(format!("{{{}}}\r\n", kept.len()).as_bytes());
-    out.extend_from_slice(&kept);
 }
 
 #[cfg(test)]

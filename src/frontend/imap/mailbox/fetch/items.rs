@@ -270,7 +270,7 @@ fn find_section(read: &LastRead, asked: &FetchSection) -> Option<Section> {
             (SectionText::Whole, _) => return Some(Section::Range(0..size)),
             // What is not header is text, whether or not the parts are known.
             (SectionText::Text, Some(own)) => {
-                return Some(Section::Range(own.header.len() as u64..size));
+                return Some(Section::Range(own.header_range.end..size));
             }
             _ => {}
         }
@@ -322,7 +322,7 @@ fn field_list(label: &mut Vec<u8>, word: &str, names: &[String]) {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         match !name.is_empty() && name.bytes().all(is_plain) {
             true => label.extend_from_slice(name.as_bytes()),
-            false => label.extend(nstring(Some(name.as_bytes()))),
+            false => nstring(Some(name.as_bytes()), label),
         }
     }
     label.push(b')');

@@ -5,14 +5,14 @@
 //! holds is at hand, large parts are passed on in pieces, and what the index or the kept header lines
 //! tell is never read from messages.
 //!
-//! A message that somebody else has removed is left out, and the command ends with EXPUNGEISSUED.
+//! A message that somebody else has removed is left out, and the command ends with EXPUNGEISSUED; one
+//! that the service can't deliver is left out and named by a NO, so that the others are still read.
 
 mod binary;
 mod items;
 mod reading;
 #[cfg(test)]
 pub(super) mod tests;
-mod vanished;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,8 +23,7 @@ pub(super) use self::items::email_id;
 use self::items::{Failure, Response, Source};
 use self::reading::Depth;
 pub(super) use self::reading::{LastRead, PIECE, structure};
-use self::vanished::vanished;
-use super::{Outcome, Selected, Session, State, Tagged, answer};
+use super::{Outcome, Selected, Session, State, Tagged, answer, resync};
 use crate::frontend::conversation::Parting;
 use crate::mail::mailbox::{Entry, Flag, FlagChange, Flags, ModSeq, Uid};
 use crate::mail::{Error, Folder, Kind};
@@ -36,6 +35,8 @@ pub(super) const CHUNK: usize = 500;
 pub(super) const AHEAD: usize = 8;
 /// Items of one FETCH. Clients ask for ten or so; each may hold a header.
 const MAX_ITEMS: usize = 64;
+/// Messages that can't be had, after which the others are not asked for.
+const MAX_FAILED: usize = 20;
 /// The answer where messages have been removed by somebody else (RFC 5530).
 pub(super) const EXPUNGED: &str = "NO [EXPUNGEISSUED] some of the messages no longer exist";
 
@@ -91,6 +92,8 @@ fn items_of(fetch: &Fetch) -> Vec<FetchItem> {
 enum Stop {
     /// The message is gone.
     Gone,
+    /// This one message can't be had; the tagged answer.
+    Failed(Tagged),
     /// The tagged answer.
     Refused(Tagged),
     Parting(Parting),
@@ -105,13 +108,16 @@ impl From<Parting> for Stop {
 fn stop(session: &mut Session, error: &Error) -> Stop {
     match error.kind {
         Kind::NotFound => Stop::Gone,
+        Kind::Rejected | Kind::Unsupported | Kind::TooLarge => {
+            Stop::Failed(answer::refuse(session, error, "FETCH"))
+        }
         _ => Stop::Refused(answer::refuse(session, error, "FETCH")),
     }
 }
 
 fn stop_for(session: &mut Session, failure: Failure) -> Stop {
     match failure {
-        Failure::UnknownEncoding => Stop::Refused(format!("NO [UNKNOWN-CTE] {failure}")),
+        Failure::UnknownEncoding => Stop::Failed(format!("NO [UNKNOWN-CTE] {failure}")),
         Failure::Storage(error) => {
             let text = "a message that was kept can't be read";
             stop(session, &Error::new(Kind::Unavailable, text).with_source(error))
@@ -129,9 +135,11 @@ async fn tell_vanished(session: &mut Session, fetch: &Fetch) -> Result<(), Stop>
         Err(error) => return Err(stop(session, &error)),
     };
     let Session { client, state: State::Selected(selected), .. } = session else { return Ok(()) };
-    let set = vanished(&fetch.set, selected.view.told(), gone.as_deref());
-    if !set.is_empty() {
-        client.push(format!("* VANISHED (EARLIER) {set}\r\n"));
+    let told = selected.view.told();
+    let asked = resync::known_ranges(Some(&fetch.set), told);
+    let vanished = resync::gone_among(gone.as_deref(), told, &asked);
+    if !vanished.is_empty() {
+        client.push(format!("* VANISHED (EARLIER) {}\r\n", resync::written(&vanished)));
     }
     Ok(())
 }
@@ -176,8 +184,10 @@ struct Job {
     sets_seen: bool,
     /// What was read and is not `\Seen` yet.
     read: Vec<Uid>,
-    /// Messages were left out.
+    /// Messages were left out, for they are gone.
     incomplete: bool,
+    /// Messages that can't be had: the answers.
+    failed: Vec<Tagged>,
 }
 
 impl Job {
@@ -192,6 +202,7 @@ impl Job {
             to_read: VecDeque::new(),
             read: Vec::new(),
             incomplete: false,
+            failed: Vec::new(),
         };
         let entry = |uid: &Uid| selected.view.entry(*uid);
         let reads = |uid: &Uid| entry(uid).is_some_and(|entry| job.must_read(entry));
@@ -211,8 +222,14 @@ impl Job {
         for chunk in uids.chunks(CHUNK) {
             let headers = self.headers(session, chunk).await?;
             for uid in chunk {
+                if session.client.is_stopping() {
+                    return Err(Parting::Stopping.into());
+                }
                 match self.message(session, *uid, &headers, is_single).await {
                     Err(Stop::Gone) => self.incomplete = true,
+                    Err(Stop::Failed(tagged)) if self.failed.len() < MAX_FAILED => {
+                        self.failed.push(tagged);
+                    }
                     outcome => outcome?,
                 }
             }
@@ -259,9 +276,17 @@ impl Job {
         let mut source = Source { entry: &entry, recent, header, read: read.as_mut() };
         let response = self.respond(seq, &mut source).await;
         let response = response.map_err(|failure| stop_for(session, failure))?;
+        self.tell_keywords(session, &entry);
         response.send(&mut session.client, read.as_ref().map(|read| &read.content)).await?;
         self.sent(session, &entry, read);
         Ok(())
+    }
+
+    fn tell_keywords(&self, session: &mut Session, entry: &Entry) {
+        let Session { client, state: State::Selected(selected), .. } = session else { return };
+        if self.items.contains(&FetchItem::Flags) {
+            client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
+        }
     }
 
     async fn respond(&self, seq: u32, source: &mut Source<'_>) -> Result<Response, Failure> {
@@ -334,21 +359,27 @@ impl Job {
     /// Sets `\Seen` on what the client has got, in one go; the client hears of it with all other
     /// changes, before the tagged answer.
     async fn conclude(&mut self, session: &mut Session, outcome: Result<(), Stop>) -> Outcome {
-        let mut tagged = match outcome {
-            Ok(()) if self.incomplete => EXPUNGED.to_owned(),
-            Ok(()) => "OK FETCH completed".to_owned(),
-            Err(Stop::Gone) => EXPUNGED.to_owned(),
-            Err(Stop::Refused(tagged)) => tagged,
-            Err(Stop::Parting(parting)) => return Err(parting),
-        };
-        let read = std::mem::take(&mut self.read);
-        if !read.is_empty() {
-            let change = FlagChange::Add(Flags::default().with(Flag::Seen));
-            if let Err(error) = self.folder.change_flags(read, &change, None).await {
-                let refusal = answer::refuse(session, &error, "setting \\Seen in FETCH");
-                tagged = if tagged.starts_with("OK") { refusal } else { tagged };
-            }
+        let seen = self.set_seen(session).await;
+        match outcome {
+            Err(Stop::Parting(parting)) => Err(parting),
+            Err(Stop::Refused(tagged) | Stop::Failed(tagged)) => Ok(tagged),
+            Err(Stop::Gone) => Ok(EXPUNGED.to_owned()),
+            Ok(()) if !self.failed.is_empty() => Ok(self.failed.swap_remove(0)),
+            Ok(()) if self.incomplete => Ok(EXPUNGED.to_owned()),
+            Ok(()) => Ok(seen.err().unwrap_or_else(|| "OK FETCH completed".to_owned())),
         }
-        Ok(tagged)
+    }
+
+    /// An error is the tagged answer.
+    async fn set_seen(&mut self, session: &mut Session) -> Result<(), Tagged> {
+        let read = std::mem::take(&mut self.read);
+        if read.is_empty() {
+            return Ok(());
+        }
+        let change = FlagChange::Add(Flags::default().with(Flag::Seen));
+        match self.folder.change_flags(read, &change, None).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(answer::refuse(session, &error, "setting \\Seen in FETCH")),
+        }
     }
 }

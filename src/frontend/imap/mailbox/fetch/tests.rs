@@ -14,7 +14,8 @@ use super::items::{Response, Source};
 use super::reading::LastRead;
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
-use crate::frontend::imap::mailbox::memory::{Memory, Outside, connect, stage_with, uid};
+use crate::frontend::imap::mailbox::memory::{Memory, Outside, stage_with, uid};
+use crate::frontend::imap::mailbox::tests::connect;
 use crate::frontend::rehearsal::{Dialogue, Stage};
 use crate::frontend::stream::ClientStream;
 use crate::mail::mailbox::{Entry, Flag, FlagChange, Flags, Folder as _, ModSeq, Size, Uid};
@@ -192,6 +193,53 @@ async fn a_failure_is_a_no_and_never_a_message() {
     assert!(answer.starts_with("b NO [UNAVAILABLE] "), "{answer}");
     let answer = ask(&mut client, "c FETCH 1 BODY.PEEK[TEXT]").await;
     assert!(answer.ends_with("c OK FETCH completed"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_had_does_not_hide_the_others() {
+    let (_stage, memory, mut client) = selected(&[SIMPLE, PARTS, SIMPLE]).await;
+    memory.fail_after(1, Kind::Rejected);
+    let answer = ask(&mut client, "a FETCH 1:3 BODY.PEEK[TEXT]<0.5>").await;
+    let expected = "* 1 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\n\
+        * 3 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\na NO [CANNOT] ";
+    assert!(answer.starts_with(expected), "{answer}");
+    let answer = ask(&mut client, "b FETCH 2:3 BINARY.SIZE[3]").await;
+    let expected = "* 3 FETCH (BINARY.SIZE[3] 0)\r\nb NO [UNKNOWN-CTE] ";
+    assert!(answer.starts_with(expected), "{answer}");
+}
+
+#[tokio::test]
+async fn a_service_that_refuses_everything_is_not_asked_for_ever() {
+    let (_stage, memory, mut client) = selected(&[SIMPLE; 60]).await;
+    (0..60).for_each(|_| memory.fail_next(Kind::Rejected));
+    let answer = ask(&mut client, "a FETCH 1:* BODY.PEEK[]").await;
+    assert!(answer.starts_with("a NO [CANNOT] "), "{answer}");
+    assert_eq!(memory.folder("INBOX").reads.load(Ordering::Relaxed), super::MAX_FAILED + 1);
+}
+
+#[tokio::test]
+async fn text_begins_behind_a_header_that_is_too_large_to_be_kept() {
+    let text: &'static str = format!("X: {}\r\n\r\nHello\r\n", "x".repeat(2 << 20)).leak();
+    let (_stage, _memory, mut client) = selected(&[text]).await;
+    let answer = ask(&mut client, "a FETCH 1 BODY.PEEK[TEXT]").await;
+    assert_eq!(answer, "* 1 FETCH (BODY[TEXT] {7}\r\nHello\r\n)\r\na OK FETCH completed");
+}
+
+#[tokio::test]
+async fn a_long_fetch_ends_when_the_proxy_stops() {
+    let text: &'static str = format!("A: b\r\n\r\n{}", "x".repeat(8 << 20)).leak();
+    let (stage, memory, mut client) = selected(&[text; 8]).await;
+    client.say("a FETCH 1:8 BODY[]\r\n").await;
+    client.hear("* 1 FETCH (").await;
+    stage.context.stopping.cancel();
+    let heard = client.rest().await;
+    let whole = heard.matches("BODY[] {").count();
+    assert!((1..8).contains(&whole), "{whole}");
+    assert!(heard.ends_with(")\r\n* BYE [UNAVAILABLE] shutting down; try again soon\r\n"));
+    let seen = |flags: &Flags| flags.has(Flag::Seen);
+    let snapshot = memory.folder("INBOX").snapshot();
+    let seen = snapshot.messages.iter().filter(|entry| seen(&entry.flags)).count();
+    assert_eq!(seen, whole, "what the client has got is seen");
 }
 
 #[tokio::test]

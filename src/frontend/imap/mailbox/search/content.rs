@@ -13,7 +13,7 @@ use super::plan::{Found, header_holds};
 use crate::frontend::imap::mailbox::fetch::{PIECE, structure};
 use crate::mail::Content;
 use crate::protocol::mime::fields;
-use crate::protocol::mime::structure::{Inside, Part, contains};
+use crate::protocol::mime::structure::{Inside, Part, fold_case};
 use crate::protocol::mime::transfer::Decoder;
 
 /// A part of up to so many octets is decoded in one go.
@@ -66,9 +66,12 @@ fn look_into(
     if !matches!(part.inside, Inside::Leaf) {
         return Ok(());
     }
+    let wanted: Vec<String> = texts.iter().map(|text| fold_case(text)).collect();
     let mut look = |decoded: &str| {
-        for (text, found) in texts.iter().zip(&mut found.in_body) {
-            *found = *found || contains(decoded, text);
+        // Once for all that is looked for.
+        let folded = fold_case(decoded);
+        for (text, found) in wanted.iter().zip(&mut found.in_body) {
+            *found = *found || memchr::memmem::find(folded.as_bytes(), text.as_bytes()).is_some();
         }
         found.in_body.iter().all(|found| *found)
     };

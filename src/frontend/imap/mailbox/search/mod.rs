@@ -183,7 +183,11 @@ struct Hunt {
 impl Hunt {
     async fn run(&mut self, session: &Session, candidates: Vec<Candidate>) -> Result<(), Stop> {
         let mut open = Vec::new();
-        for candidate in candidates {
+        for (at, candidate) in candidates.into_iter().enumerate() {
+            // A thousand keys for a hundred thousand messages: other sessions get their turn.
+            if at % fetch::CHUNK == 0 {
+                tokio::task::yield_now().await;
+            }
             match self.plan.matches(&candidate.known(None, None)) {
                 Some(true) => self.matching.push(candidate.entry),
                 Some(false) => {}

@@ -4,11 +4,12 @@
 //! keys are evaluated with three values (yes, no, not known yet); only what stays unknown is looked
 //! for in header lines, and what is still unknown then in the message itself.
 
-use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use time::{Date, Duration, OffsetDateTime};
 
 use super::sent::sent_date;
+use crate::frontend::imap::mailbox::view::Span;
 use crate::frontend::imap::mailbox::{Selected, Tagged, fetch};
 use crate::mail::mailbox::{Entry, Flag, Uid};
 use crate::protocol::imap::request::SearchKey;
@@ -35,8 +36,8 @@ const MAIN_FIELDS: [&str; 11] = [
 pub(super) enum Node {
     /// Decided for all messages.
     Always(bool),
-    /// One of these.
-    Among(HashSet<Uid>),
+    /// In one of these ranges, which are ascending; of messages that the client knows.
+    Among(Vec<RangeInclusive<Uid>>),
     Flag(Flag, bool),
     Keyword(String, bool),
     Recent(bool),
@@ -139,8 +140,11 @@ impl Plan {
         now: OffsetDateTime,
     ) -> Result<Node, Tagged> {
         let among = |set, uid| {
-            let uids = selected.resolve(set, uid)?;
-            Ok::<_, Tagged>(Node::Among(uids.into_iter().collect()))
+            let messages = &selected.view.told().messages;
+            let spans = selected.spans(set, uid)?.into_iter();
+            let range = |span: Span| messages[span.start].uid..=messages[span.end - 1].uid;
+            let ranges = spans.map(range);
+            Ok::<_, Tagged>(Node::Among(ranges.collect()))
         };
         let ago = |seconds: &u32| {
             let past = now.checked_sub(Duration::seconds(i64::from(*seconds)));
@@ -207,7 +211,10 @@ impl Plan {
         let entry = known.entry;
         match node {
             Node::Always(value) => Some(*value),
-            Node::Among(uids) => Some(uids.contains(&entry.uid)),
+            Node::Among(ranges) => {
+                let at = ranges.partition_point(|range| *range.end() < entry.uid);
+                Some(ranges.get(at).is_some_and(|range| range.contains(&entry.uid)))
+            }
             Node::Flag(flag, on) => Some(entry.flags.has(*flag) == *on),
             Node::Keyword(word, on) => Some(entry.flags.has_keyword(word) == *on),
             Node::Recent(on) => Some(known.recent == *on),

@@ -23,6 +23,7 @@ async fn empty() -> Selected {
         read_only: false,
         saved: Vec::new(),
         recent: Vec::new(),
+        keywords: Default::default(),
         last_read: None,
     }
 }
@@ -285,4 +286,15 @@ async fn what_is_sorted_and_threaded_is_called_as_asked() {
     let reads = memory.folder("INBOX").reads.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(reads, 4, "for SIZE alone, and each once");
     drop(Arc::clone(&memory));
+}
+
+#[tokio::test]
+async fn a_thousand_sets_cost_little() {
+    let (_stage, _memory, mut client) = selected(&["\r\n"; 400]).await;
+    let keys = "UID 1:* ".repeat(450) + &"1:* ".repeat(450);
+    let answer = ask(&mut client, &format!("a SEARCH {keys}NOT UID 2:399")).await;
+    assert_eq!(answer, "* SEARCH 1 400\r\na OK SEARCH completed");
+    let odd: Vec<String> = (1..400).step_by(2).map(|number| number.to_string()).collect();
+    let answer = ask(&mut client, &format!("b SEARCH NOT {} 1:6", odd.join(","))).await;
+    assert_eq!(answer, "* SEARCH 2 4 6\r\nb OK SEARCH completed");
 }

@@ -69,6 +69,10 @@ async fn a_refused_message_that_comes_all_the_same_is_no_command() {
     let answer = "t BAD a message with NUL needs a literal8\r\nn OK NOOP completed\r\n";
     play.client.transcript(&[(command, answer)]).await;
     assert_eq!(play.inbox.snapshot().messages.len(), 3);
+    let command = "t APPEND INBOX ~{3+}\r\nx\0y\r\nn NOOP\r\n";
+    let answer = "* 4 EXISTS\r\n* 4 RECENT\r\nt OK [APPENDUID 1000 4] APPEND completed\r\n\
+        n OK NOOP completed\r\n";
+    play.client.transcript(&[(command, answer)]).await;
 }
 
 #[tokio::test]
@@ -95,7 +99,7 @@ async fn a_client_that_vanishes_stores_nothing() {
     play.client.transcript(&[("t APPEND INBOX {100}\r\n", "+ go ahead\r\n")]).await;
     play.client.say(ONE).await;
     drop(play.client);
-    let mut another = super::super::memory::connect(&play.stage, &play.memory).await;
+    let mut another = super::connect(&play.stage, &play.memory).await;
     super::ask(&mut another, "NOOP", "OK ").await;
     assert_eq!(play.inbox.snapshot().messages.len(), 3);
 }

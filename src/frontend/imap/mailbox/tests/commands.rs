@@ -1,8 +1,8 @@
 //! How commands are read and answered, whatever they are.
 
-use super::super::memory::{APPEND_LIMIT, connect, stage_with};
+use super::super::memory::{APPEND_LIMIT, stage_with};
 use super::super::{Selected, State, legality::forbidden};
-use super::{ONE, Play, ask};
+use super::{ONE, Play, ask, connect};
 use crate::mail::{Kind, Mailbox as _};
 use crate::protocol::imap::parse_request;
 
@@ -17,6 +17,7 @@ async fn every_command_in_every_state() {
         read_only: false,
         saved: Vec::new(),
         recent: Vec::new(),
+        keywords: Default::default(),
         last_read: None,
     }));
     let no_folder = Some("BAD no folder is selected");
@@ -178,4 +179,17 @@ async fn a_silent_client_is_sent_away() {
     let mut word = String::new();
     tokio::io::AsyncReadExt::read_to_string(&mut client.0, &mut word).await.expect("read");
     assert_eq!(word, "* BYE you were silent for too long\r\n");
+}
+
+#[tokio::test]
+async fn a_command_may_come_octet_by_octet() {
+    let mut play = Play::new().await;
+    for octet in "a STATUS {5+}\r\nIN\nOX (MESSAGES)\r\nb STATUS {5}\r\n".chars() {
+        play.client.say(&octet.to_string()).await;
+    }
+    play.client.hear("a BAD a mailbox name may not hold NUL, CR or LF\r\n+ go ahead\r\n").await;
+    for octet in "INBOX (MESSAGES)\r\n".chars() {
+        play.client.say(&octet.to_string()).await;
+    }
+    play.client.hear("* STATUS \"INBOX\" (MESSAGES 3)\r\nb OK STATUS completed\r\n").await;
 }

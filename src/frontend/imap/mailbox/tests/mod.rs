@@ -4,19 +4,38 @@ mod appending;
 mod changing;
 mod commands;
 mod listing;
+mod random;
 mod selecting;
 mod watching;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::net::TcpStream;
 
+use super::Session;
 use super::memory::{Memory, MemoryFolder, stage_with};
+use crate::frontend::Context;
+use crate::frontend::attempts::References;
+use crate::frontend::connected::Connected;
 use crate::frontend::rehearsal::{Dialogue, Stage};
+use crate::frontend::stream::Peer;
+use crate::mail::Mailbox;
 
 const ONE: &str = "Subject: one\r\n\r\n1\r\n";
 const TWO: &str = "Subject: two\r\n\r\n2\r\n";
 const THREE: &str = "Subject: three\r\n\r\n3\r\n";
+
+/// A client that is in, talking to a session on `mailbox`.
+pub(super) async fn connect(stage: &Stage, mailbox: &Arc<Memory>) -> Dialogue<TcpStream> {
+    let mailbox = Arc::clone(mailbox) as Arc<dyn Mailbox>;
+    let serve = |context: Arc<Context>, peer: Peer, stream| async move {
+        let idle = context.limits.idle_timeout;
+        let client = Connected::new(stream, Bytes::new(), idle, context.stopping.clone());
+        Session::new(&context, mailbox, client, References::new(peer.session)).run().await;
+    };
+    stage.connect(serve, None).await
+}
 
 /// A stage, a mailbox with three messages in INBOX, and a client that is in.
 struct Play {
@@ -29,7 +48,7 @@ struct Play {
 impl Play {
     async fn new() -> Self {
         let (stage, memory) = stage_with(&[ONE, TWO, THREE]);
-        let client = super::memory::connect(&stage, &memory).await;
+        let client = connect(&stage, &memory).await;
         Self { inbox: memory.folder("INBOX"), stage, memory, client }
     }
 
@@ -41,7 +60,7 @@ impl Play {
     }
 
     async fn another(&self) -> Dialogue<TcpStream> {
-        super::memory::connect(&self.stage, &self.memory).await
+        connect(&self.stage, &self.memory).await
     }
 
     /// The untagged lines with which a command is answered; `tagged` begins the tagged one.

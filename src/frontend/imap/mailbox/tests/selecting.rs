@@ -141,3 +141,13 @@ async fn a_client_that_uses_condstore_has_it() {
     play.inbox.change_flags(vec![uid(2)], &FlagChange::Replace(seen()), None).await.expect("done");
     play.hear("NOOP", &["* 2 FETCH (UID 2 FLAGS (\\Seen \\Recent) MODSEQ (5))"]).await;
 }
+
+#[tokio::test]
+async fn close_leaves_what_its_client_has_never_seen() {
+    let mut play = Play::selected().await;
+    set(&play, 2, Flag::Deleted).await;
+    play.inbox.deliver("\r\n", Flags::default().with(Flag::Deleted));
+    play.hear("CLOSE", &[]).await;
+    let left: Vec<u32> = play.inbox.snapshot().messages.iter().map(|e| e.uid.number()).collect();
+    assert_eq!(left, [1, 3, 4]);
+}

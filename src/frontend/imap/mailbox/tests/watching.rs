@@ -151,3 +151,36 @@ async fn idle_without_a_folder_waits_and_a_failing_service_does_not_end_it() {
     assert_eq!(play.client.rest().await, "* BYE [UNAVAILABLE] shutting down; try again soon\r\n");
     play.inbox.watched_by(0).await;
 }
+
+#[tokio::test]
+async fn a_keyword_is_told_before_the_message_that_has_it() {
+    let mut play = Play::selected().await;
+    let work = || Flags::from_parts(0, crate::mail::mailbox::Keyword::new("work"));
+    play.inbox.outside(Outside::Flag(2, FlagChange::Add(work())));
+    let flags = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent \
+                 $Important work)";
+    play.hear("NOOP", &[flags, "* 2 FETCH (UID 2 FLAGS (work \\Recent))"]).await;
+    play.inbox.outside(Outside::Flag(1, FlagChange::Add(work())));
+    play.hear("NOOP", &["* 1 FETCH (UID 1 FLAGS (work \\Recent))"]).await;
+    let play_flags = Flags::from_parts(0, crate::mail::mailbox::Keyword::new("play"));
+    play.inbox.outside(Outside::Arrive(ONE, play_flags));
+    play.hear("NOOP", &["* 4 EXISTS", "* 4 RECENT"]).await;
+    let both = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent \
+                $Important play work)";
+    play.hear("FETCH 4 FLAGS", &[both, "* 4 FETCH (FLAGS (play \\Recent))"]).await;
+    play.hear("FETCH 4 FLAGS", &["* 4 FETCH (FLAGS (play \\Recent))"]).await;
+}
+
+#[tokio::test]
+async fn the_highest_modseq_is_that_of_what_was_told() {
+    let mut play = Play::selected().await;
+    play.inbox.outside(Outside::Vanish(1));
+    play.inbox.publish();
+    // The expunge is not told here, so that its MODSEQ is not either.
+    play.hear("SEARCH MODSEQ 9", &["* OK [HIGHESTMODSEQ 4] now told", "* SEARCH"]).await;
+    play.ask("UNSELECT", "OK ").await;
+    let mut play = Play::selected().await;
+    let lines = ["* ENABLED CONDSTORE", "* OK [HIGHESTMODSEQ 4] now told"];
+    play.hear("ENABLE CONDSTORE", &lines).await;
+    play.hear("ENABLE QRESYNC", &["* ENABLED QRESYNC"]).await;
+}

@@ -236,6 +236,7 @@ fn messages_are_announced() {
         date: None,
         size,
         synchronising: true,
+        literal8: false,
         utf8: false,
     };
     for (command, expected) in [
@@ -258,11 +259,14 @@ fn messages_are_announced() {
             "APPEND a \"17-Jul-1996 02:44:25 -0700\" {9}",
             Append { date: Some(datetime!(1996-07-17 02:44:25 -7)), ..append("a", 9) },
         ),
-        ("APPEND a ~{9}", append("a", 9)),
-        ("APPEND a UTF8 (~{9+}", Append { utf8: true, synchronising: false, ..append("a", 9) }),
+        ("APPEND a ~{9}", Append { literal8: true, ..append("a", 9) }),
+        (
+            "APPEND a UTF8 (~{9+}",
+            Append { utf8: true, literal8: true, synchronising: false, ..append("a", 9) },
+        ),
         (
             "APPEND a (\\Draft) utf8 (~{9}",
-            Append { utf8: true, flags: vec![text("\\Draft")], ..append("a", 9) },
+            Append { utf8: true, literal8: true, flags: vec![text("\\Draft")], ..append("a", 9) },
         ),
         ("APPEND a {5000000000}", append("a", 5_000_000_000)),
     ] {

@@ -12,13 +12,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::Session;
-use crate::frontend::attempts::References;
-use crate::frontend::connected::Connected;
-use crate::frontend::rehearsal::{Dialogue, Stage};
+use super::rehearsal::Stage;
 use crate::mail::mailbox::{
     Appended, Copied, Entry, FlagChange, Flags, Folder, FolderInfo, Mailbox, MaildropLock, ModSeq,
     Moved, Size, Snapshot, SpecialUse, Status, Uid, Watch,
@@ -69,6 +65,7 @@ struct Shared {
     broken: Mutex<Option<String>>,
     next_validity: Mutex<u32>,
     object_ids: AtomicU64,
+    maildrop: Arc<Semaphore>,
 }
 
 /// A folder of it.
@@ -118,19 +115,6 @@ pub(super) fn uid(number: u32) -> Uid {
     Uid::new(number).expect("not 0")
 }
 
-/// A client that is in, talking to a session on `mailbox`.
-pub(super) async fn connect(stage: &Stage, mailbox: &Arc<Memory>) -> Dialogue<TcpStream> {
-    let mailbox = Arc::clone(mailbox) as Arc<dyn Mailbox>;
-    let serve = |context: Arc<crate::frontend::Context>,
-                 peer: crate::frontend::stream::Peer,
-                 stream| async move {
-        let idle = context.limits.idle_timeout;
-        let client = Connected::new(stream, Bytes::new(), idle, context.stopping.clone());
-        Session::new(&context, mailbox, client, References::new(peer.session)).run().await;
-    };
-    stage.connect(serve, None).await
-}
-
 /// A stage and a mailbox with these messages in INBOX.
 pub(super) fn stage_with(messages: &[&'static str]) -> (Stage, Arc<Memory>) {
     let memory = Memory::new();
@@ -149,6 +133,7 @@ impl Memory {
             broken: Mutex::default(),
             next_validity: Mutex::new(UID_VALIDITY),
             object_ids: AtomicU64::new(1),
+            maildrop: Arc::new(Semaphore::new(1)),
         })));
         memory.add("INBOX", None);
         memory
@@ -415,7 +400,7 @@ impl Mailbox for Memory {
     }
 
     fn lock_maildrop(&self) -> Option<MaildropLock> {
-        Some(MaildropLock::new(()))
+        Arc::clone(&self.0.maildrop).try_acquire_owned().ok().map(MaildropLock::new)
     }
 }
 
