@@ -62,7 +62,7 @@ impl Office {
         Self { proxy, cloud, configuration }
     }
 
-    /// What was asked of Graph since the last call that changes anything there.
+    /// Requests that change something at Graph, by method and kind, since the counts were reset.
     fn writes(&self) -> Vec<(String, String)> {
         let kinds = self.cloud.sandbox.graph_kinds();
         kinds.into_keys().filter(|(method, _)| method != "GET").collect()
