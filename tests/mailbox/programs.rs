@@ -124,8 +124,8 @@ fn letter(number: usize) -> Vec<u8> {
     );
     let text = format!(".dot\r\n\r\nZwölf Boxkämpfer, {number}\r\n.\r\nFrom here\r\n");
     let body = match number {
-        _ if number % 3 == 0 => multipart(number, &text, &attachment(number)),
-        _ if number % 5 == 0 => multipart(number, &text, &enclosed(number)),
+        _ if number.is_multiple_of(3) => multipart(number, &text, &attachment(number)),
+        _ if number.is_multiple_of(5) => multipart(number, &text, &enclosed(number)),
         _ => format!(
             "Content-Type: text/plain; charset=utf-8\r\n\
              Content-Transfer-Encoding: 8bit\r\n\r\n{text}"
