@@ -62,7 +62,7 @@ impl Office {
         Self { proxy, cloud, configuration }
     }
 
-    /// What was asked of Graph since the last call that changes anything there.
+    /// Requests that change something at Graph, by method and kind, since the counts were reset.
     fn writes(&self) -> Vec<(String, String)> {
         let kinds = self.cloud.sandbox.graph_kinds();
         kinds.into_keys().filter(|(method, _)| method != "GET").collect()
@@ -124,8 +124,8 @@ fn letter(number: usize) -> Vec<u8> {
     );
     let text = format!(".dot\r\n\r\nZwölf Boxkämpfer, {number}\r\n.\r\nFrom here\r\n");
     let body = match number {
-        _ if number % 3 == 0 => multipart(number, &text, &attachment(number)),
-        _ if number % 5 == 0 => multipart(number, &text, &enclosed(number)),
+        _ if number.is_multiple_of(3) => multipart(number, &text, &attachment(number)),
+        _ if number.is_multiple_of(5) => multipart(number, &text, &enclosed(number)),
         _ => format!(
             "Content-Type: text/plain; charset=utf-8\r\n\
              Content-Transfer-Encoding: 8bit\r\n\r\n{text}"

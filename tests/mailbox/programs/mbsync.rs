@@ -16,7 +16,7 @@ type Folders = BTreeMap<String, Vec<(String, String)>>;
 #[derive(Clone, Copy)]
 enum Tls {
     None,
-    StartTls,
+    ByCommand,
     Implicit,
 }
 
@@ -27,7 +27,7 @@ fn mbsync(office: &Office, here: &Path, tls: Tls) {
     let (listener, kind, trusted) = match tls {
         // Without TLS the program uses a plain login only when told to.
         Tls::None => ("IMAP", "None", "AuthMechs LOGIN\n".to_owned()),
-        Tls::StartTls => ("IMAP", "STARTTLS", trusted),
+        Tls::ByCommand => ("IMAP", "STARTTLS", trusted),
         Tls::Implicit => ("IMAPS", "IMAPS", trusted),
     };
     let configuration = format!(
@@ -168,7 +168,7 @@ fn a_mailbox_and_a_maildir_stay_the_same_on_both_sides() {
     assert_eq!(without_answered(maildir(&here)), there(&office));
     assert_eq!(files(&here).len(), 60 + 15 * FOLDERS.len() + 10);
     assert!(file_with(&here, "INBOX", "letter 4\n").to_string_lossy().ends_with(":2,RS"));
-    nothing_to_do(&office, &here, Tls::StartTls);
+    nothing_to_do(&office, &here, Tls::ByCommand);
     // A restart is no reason to read anything again.
     let office = office.restarted();
     nothing_to_do(&office, &here, Tls::Implicit);

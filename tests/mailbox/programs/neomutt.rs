@@ -42,22 +42,21 @@ fn neomutt_tags_copies_saves_and_deletes() {
     // Into a folder that does not exist yet.
     let copy = tag("letter") + "<copy-message>+Kopien<enter><untag-pattern>~A<enter>";
     neomutt(&office, here.path(), "INBOX", &(copy + "<quit>"));
-    let subjects = |folder: &str| {
-        let mut all = office.cloud.sandbox.folder(OFFICE, folder);
-        all.retain(|message| !message.raw.is_empty());
-        all.into_iter().map(|message| message.raw.to_vec()).collect::<Vec<_>>()
+    let raw = |folder: &str| {
+        let all = office.cloud.sandbox.folder(OFFICE, folder).into_iter();
+        all.map(|message| message.raw.to_vec()).collect::<Vec<_>>()
     };
     let letters = |numbers: std::ops::Range<usize>| numbers.map(letter).collect::<Vec<_>>();
-    assert_eq!(subjects("Kopien"), letters(0..12));
-    assert_eq!(subjects("INBOX"), letters(0..12));
+    assert_eq!(raw("Kopien"), letters(0..12));
+    assert_eq!(raw("INBOX"), letters(0..12));
     // One read, one flagged, two saved elsewhere: copied and deleted.
     let keys = "<search>~s letter.3<enter><display-message><exit>\
                 <search>~s letter.4<enter><flag-message>";
     let keys =
         keys.to_owned() + &tag("letter.1[01]") + "<save-message>+Kopien<enter><sync-mailbox><quit>";
     neomutt(&office, here.path(), "INBOX", &keys);
-    assert_eq!(subjects("INBOX"), letters(0..10));
-    assert_eq!(subjects("Kopien").len(), 14);
+    assert_eq!(raw("INBOX"), letters(0..10));
+    assert_eq!(raw("Kopien").len(), 14);
     let inbox = office.cloud.sandbox.inbox(OFFICE);
     assert!(inbox[3].is_read() && !inbox[2].is_read());
     assert!(inbox[4].flags.contains("\\Flagged"), "{:?}", inbox[4].flags);

@@ -138,11 +138,9 @@ fn a_tag_is_needed() {
 #[test]
 fn quirk_latin1_text() {
     let command: &[u8] = b"SEARCH FROM \"J\xf6rg\" ALL";
-    let expected = read("SEARCH CHARSET UTF-8 FROM \"J\u{f6}rg\" ALL");
     for utf8 in [false, true] {
-        let Ok(Verb::Search(found)) = read_octets(command, utf8) else { panic!("{command:?}") };
-        let Verb::Search(expected) = &expected else { panic!("{expected:?}") };
-        assert_eq!(found.keys, expected.keys);
+        let found = read_octets(command, utf8).ok();
+        assert_eq!(found, Some(read("SEARCH FROM \"J\u{f6}rg\" ALL")));
     }
     assert!(read_octets(b"SEARCH FROM \"J\xf6\0rg\"", false).is_err());
 }
