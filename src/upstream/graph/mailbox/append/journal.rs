@@ -131,6 +131,10 @@ async fn finish(
     if parent(&item) == Some(target) {
         return Ok(false);
     }
+    // Anywhere but in Drafts, somebody has moved it since: it was finished, and stays there.
+    if parent(&item) != Some(engine.well_known("drafts").await?.as_str()) {
+        return Ok(true);
+    }
     if !came_by_append(&item) {
         // The client's flags were not kept; it brings them with its next attempt.
         let patch = append_patch(&message.flags, &Flags::default(), record.started);
