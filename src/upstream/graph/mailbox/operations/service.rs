@@ -37,6 +37,8 @@ pub struct Contents {
     pub has_import: bool,
     /// Octets after which a download breaks off.
     pub breaks_at: Option<usize>,
+    /// Downloads are counted, and go on when there is a permit.
+    pub held: Option<Arc<tokio::sync::Semaphore>>,
     made: usize,
 }
 
@@ -147,10 +149,19 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole request").to_vec();
     let line = format!("{} {}", parts.method, parts.uri);
+    let response = respond(&service, &line, &body);
+    let held = service.contents().held.clone().filter(|_| line.contains("/$value"));
+    if let Some(held) = held {
+        held.acquire().await.expect("never closed").forget();
+    }
+    response
+}
+
+fn respond(service: &Service, line: &str, body: &[u8]) -> Response {
     let mut contents = service.contents();
-    contents.lines.push(line.clone());
+    contents.lines.push(line.to_owned());
     if line.ends_with("/$batch") {
-        let batch: Value = serde_json::from_slice(&body).expect("a batch");
+        let batch: Value = serde_json::from_slice(body).expect("a batch");
         let list = batch["requests"].as_array().expect("requests").clone();
         assert!((1..=20).contains(&list.len()), "{} parts", list.len());
         let answers: Vec<Value> = list
@@ -166,10 +177,10 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         return json!({ "responses": answers }).to_string().into_response();
     }
     if line.contains("/$value") {
-        return value(&mut contents, &line);
+        return value(&mut contents, line);
     }
-    let json = serde_json::from_slice(&body).unwrap_or_default();
-    let (status, body) = act(&mut contents, &service.url, &line, &json, &body);
+    let json = serde_json::from_slice(body).unwrap_or_default();
+    let (status, body) = act(&mut contents, &service.url, line, &json, body);
     (StatusCode::from_u16(status).expect("a status"), body.to_string()).into_response()
 }
 
