@@ -38,8 +38,7 @@ pub fn large() {
     let took = held(&office, "APPEND", || {
         client.send(&format!("a APPEND Archive {{{}}}", text.len()));
         assert!(client.line().starts_with('+'));
-        client.send_octets(&text);
-        client.send("");
+        client.send(std::str::from_utf8(&text).unwrap());
         let answer = client.answer();
         assert!(answer.tagged.starts_with("OK"), "{}", answer.tagged);
     });

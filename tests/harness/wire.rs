@@ -64,11 +64,6 @@ impl Wire {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
     }
 
-    /// Sends octets as they are.
-    pub fn send_octets(&mut self, octets: &[u8]) {
-        self.stream.get_mut().write_all(octets).unwrap();
-    }
-
     /// The next line without its end.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();

@@ -85,6 +85,21 @@ fn mbsync_costs_a_request_a_message_and_then_one_a_folder() {
 }
 
 #[test]
+fn pop3_costs_a_request_a_message() {
+    let scene = Scene::start(50);
+    let mut client = Wire::pop3(&scene.proxy);
+    assert_eq!(client.lines("UIDL").0, 50);
+    let login = scene.requests();
+    assert!(login <= 4, "{login} requests");
+    assert_eq!(client.lines("LIST").0, 50);
+    assert_eq!(scene.requests(), 50, "sizes are exact");
+    for number in 1..=50 {
+        assert!(client.lines(&format!("RETR {number}")).1 > 100);
+    }
+    assert_eq!(scene.requests(), 0);
+}
+
+#[test]
 fn a_large_folder_costs_two_requests_for_each_page() {
     for (slow_pages, most) in [(None, 7), (Some(400), 11)] {
         let scene = Scene::start(1_500);

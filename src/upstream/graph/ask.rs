@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(super) use super::batch::Part;
@@ -271,13 +272,18 @@ impl Mailbox {
         }
     }
 
-    /// A message's MIME as a stream (Graph page `concepts/outlook-get-mime-message`).
-    pub async fn download(&self, graph_id: &str, urgency: Urgency) -> Result<Download, Error> {
+    /// A message's MIME as a stream (Graph page `concepts/outlook-get-mime-message`). What nobody
+    /// waits for lets others go first, and is not repeated, until `urgent` says that somebody does.
+    pub async fn download(
+        &self,
+        graph_id: &str,
+        urgent: &mut watch::Receiver<bool>,
+    ) -> Result<Download, Error> {
         let path = format!("/messages/{}/$value", super::client::percent_encode(graph_id));
         let url = self.url_of(Target::Path(&path))?;
         let mut persistence = Persistence::new(self.client.timing.read_patience);
         loop {
-            let (error, asked) = match self.download_once(&url, urgency).await {
+            let (error, asked) = match self.download_once(&url, urgent).await {
                 Ok(Ok(download)) => return Ok(download),
                 Ok(Err(answer)) => {
                     let error = self.refusal("reading a message", &answer);
@@ -289,7 +295,8 @@ impl Mailbox {
                 Err(no_answer) if !no_answer.may_pass() => return Err(no_answer.into_error()),
                 Err(no_answer) => (no_answer.into_error(), None),
             };
-            if urgency == Urgency::Ahead || !persistence.wait(asked).await {
+            let is_urgent = *urgent.borrow();
+            if !is_urgent || !persistence.wait(asked).await {
                 return Err(error);
             }
         }
@@ -298,9 +305,9 @@ impl Mailbox {
     async fn download_once(
         &self,
         url: &str,
-        urgency: Urgency,
+        urgent: &mut watch::Receiver<bool>,
     ) -> Result<Result<Download, Answer>, NoAnswer> {
-        let turn = self.turn(urgency, 1).await.map_err(NoAnswer::NotSent)?;
+        let turn = self.turn_when_urgent(urgent).await.map_err(NoAnswer::NotSent)?;
         let mut token = self.token();
         let mut replaced = false;
         loop {
@@ -319,6 +326,20 @@ impl Mailbox {
             token = self.replace(&token).await.map_err(NoAnswer::NotSent)?;
             replaced = true;
         }
+    }
+
+    /// A turn, which comes sooner when somebody begins to wait. A request that is under way is left
+    /// as it is.
+    async fn turn_when_urgent(&self, urgent: &mut watch::Receiver<bool>) -> Result<Turn, Error> {
+        let is_urgent = *urgent.borrow();
+        if !is_urgent {
+            tokio::select! {
+                biased;
+                turn = self.turn(Urgency::Ahead, 1) => return turn,
+                Ok(_) = urgent.wait_for(|is_urgent| *is_urgent) => {}
+            }
+        }
+        self.turn(Urgency::Waiting, 1).await
     }
 
     /// Makes one request with the token, and once more with a new one.

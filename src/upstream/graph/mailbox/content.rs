@@ -19,7 +19,7 @@ use super::{Engine, OpenFolder};
 use crate::mail::mailbox::Uid;
 use crate::mail::{Content, Error, Kind};
 use crate::store::FolderKey;
-use crate::upstream::graph::ask::{Ask, Download, Target, Urgency};
+use crate::upstream::graph::ask::{Ask, Target, Urgency};
 use crate::upstream::graph::client::Payload;
 
 /// Beyond this it is no message: Exchange has 150 MB, a third more as MIME, and twice that is plenty.
@@ -252,13 +252,13 @@ fn take_off(
 async fn download(
     engine: &Engine,
     graph_id: &str,
-    urgent: watch::Receiver<bool>,
+    mut urgent: watch::Receiver<bool>,
 ) -> Result<Arc<Content>, Error> {
     // It may have come while we waited for the flights.
     if let Some(content) = engine.store.content(graph_id).await.map_err(not_stored)? {
         return Ok(content);
     }
-    let mut download = match begin(engine, graph_id, urgent).await {
+    let mut download = match engine.graph.download(graph_id, &mut urgent).await {
         Ok(download) => download,
         Err(error) => return Err(or_gone(engine, graph_id, error).await),
     };
@@ -278,26 +278,6 @@ async fn download(
         writer.push(rest).await.map_err(not_stored)?;
     }
     writer.finish().await.map_err(not_stored)
-}
-
-/// What nobody waits for yet lets others go first; it is asked for anew when somebody does.
-async fn begin(
-    engine: &Engine,
-    graph_id: &str,
-    urgent: watch::Receiver<bool>,
-) -> Result<Download, Error> {
-    if !*urgent.borrow() {
-        let mut raised = urgent.clone();
-        tokio::select! {
-            download = engine.graph.download(graph_id, Urgency::Ahead) => match download {
-                // Somebody who waits is worth more attempts.
-                Err(error) if error.kind.is_temporary() && *urgent.borrow() => {}
-                other => return other,
-            },
-            Ok(_) = raised.wait_for(|is_urgent| *is_urgent) => {}
-        }
-    }
-    engine.graph.download(graph_id, Urgency::Waiting).await
 }
 
 /// A refusal may mean that the message is gone.

@@ -209,12 +209,32 @@ impl Engine {
 
     /// For LIST: the folders, and what is new in those that are open.
     async fn list_all(&self) -> Result<(), Error> {
-        let (need, open) = (Instant::now(), self.open_folders());
+        let need = Instant::now();
         if self.list_gate.is_known_since(fresh(need)) {
             return Ok(());
         }
+        if self.list_gate.last().is_none() {
+            self.reopen().await?;
+        }
+        let open = self.open_folders();
         counts::look_together(self, need, &open).await?;
         *guarded(&self.credits) = open.iter().map(|folder| (folder.key, need)).collect();
+        Ok(())
+    }
+
+    /// After a start: the folders that are followed are open again, as many as are kept open, so
+    /// that a client which looks through all of them costs no more than before.
+    async fn reopen(&self) -> Result<(), Error> {
+        let mut messages = 0;
+        for record in self.store.folders().await.map_err(not_stored)? {
+            if !record.is_indexed {
+                continue;
+            }
+            messages += record.facts.total as usize;
+            if messages <= KEPT_MESSAGES {
+                self.open_record(record).await?;
+            }
+        }
         Ok(())
     }
 

@@ -368,6 +368,30 @@ async fn messages_ahead_are_fetched_without_being_asked_for() {
     assert_eq!(bench.service.asked("$value"), 8);
 }
 
+#[tokio::test]
+async fn a_client_joins_what_was_begun_ahead_and_the_next_one_takes_its_place() {
+    let (bench, inbox) = Bench::with_messages(6).await;
+    let held = Arc::new(tokio::sync::Semaphore::new(0));
+    bench.service.contents().held = Some(Arc::clone(&held));
+    let asked = async |times| {
+        while bench.service.asked("$value") < times {
+            tokio::task::yield_now().await;
+        }
+    };
+    inbox.prefetch(&uids(&inbox));
+    asked(3).await;
+    let (folder, uid) = (Arc::clone(&inbox), uids(&inbox)[0]);
+    let reading = tokio::spawn(async move { folder.content(uid).await });
+    asked(4).await;
+    held.add_permits(6);
+    reading.await.expect("no panic").expect("read");
+    asked(6).await;
+    for uid in uids(&inbox) {
+        inbox.content(uid).await.expect("read");
+    }
+    assert_eq!(bench.service.asked("$value"), 6);
+}
+
 const MAIL: &str = "Subject: =?x?Q?y?=\r\nMessage-ID: <new@x>\r\nX-Own:  z\r\n\r\nbody\r\n";
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Contents {
     pub refused_batch: Option<usize>,
     /// Octets after which a download breaks off.
     pub breaks_at: Option<usize>,
+    /// Downloads are counted, and go on when there is a permit.
+    pub held: Option<Arc<tokio::sync::Semaphore>>,
     made: usize,
 }
 
@@ -149,10 +151,19 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole request").to_vec();
     let line = format!("{} {}", parts.method, parts.uri);
+    let response = respond(&service, &line, &body);
+    let held = service.contents().held.clone().filter(|_| line.contains("/$value"));
+    if let Some(held) = held {
+        held.acquire().await.expect("never closed").forget();
+    }
+    response
+}
+
+fn respond(service: &Service, line: &str, body: &[u8]) -> Response {
     let mut contents = service.contents();
-    contents.lines.push(line.clone());
+    contents.lines.push(line.to_owned());
     if line.ends_with("/$batch") {
-        let batch: Value = serde_json::from_slice(&body).expect("a batch");
+        let batch: Value = serde_json::from_slice(body).expect("a batch");
         let batches = contents.lines.iter().filter(|line| line.ends_with("/$batch")).count();
         if contents.refused_batch == Some(batches) {
             return (StatusCode::BAD_REQUEST, refusal("BadRequest").to_string()).into_response();
@@ -175,10 +186,10 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         return json!({ "responses": answers }).to_string().into_response();
     }
     if line.contains("/$value") {
-        return value(&mut contents, &line);
+        return value(&mut contents, line);
     }
-    let json = serde_json::from_slice(&body).unwrap_or_default();
-    let (status, body) = act(&mut contents, &service.url, &line, &json, &body);
+    let json = serde_json::from_slice(body).unwrap_or_default();
+    let (status, body) = act(&mut contents, &service.url, line, &json, body);
     (StatusCode::from_u16(status).expect("a status"), body.to_string()).into_response()
 }
 
