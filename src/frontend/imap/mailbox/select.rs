@@ -52,9 +52,8 @@ pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
 }
 
 /// The folder as its client begins with it. EXAMINE makes nothing less recent (RFC 3501 section
-/// 6.3.2). The claim comes before the snapshot: see `updates`.
+/// 6.3.2).
 pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
-    let claimed = (!select.read_only).then(|| folder.claim_recent());
     let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
     let mut selected = Selected {
         name: if inbox { "INBOX".to_owned() } else { select.mailbox.clone() },
@@ -65,9 +64,8 @@ pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
         recent: Vec::new(),
         last_read: None,
     };
-    if let Some(from) = claimed {
-        selected.add_recent(from);
-    }
+    selected.find_recent();
+    selected.view.catch_up();
     selected
 }
 
@@ -88,11 +86,7 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
     }
     text.push_str(&match selected.read_only {
         true => "* OK [PERMANENTFLAGS ()] read-only\r\n".to_owned(),
-        false => {
-            // `\Draft` can't be changed at the service.
-            let permanent = flags.replace(" \\Draft", "");
-            format!("* OK [PERMANENTFLAGS ({permanent} \\*)] kept\r\n")
-        }
+        false => format!("* OK [PERMANENTFLAGS ({flags} \\*)] kept\r\n"),
     });
     text.push_str(&format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", now.uid_validity));
     text.push_str(&format!("* OK [UIDNEXT {}] the next\r\n", now.uid_next));

@@ -129,6 +129,25 @@ impl Selected {
             SequenceSet::Ranges(ranges) => uids_numbered(told, ranges),
         }
     }
+
+    /// As [`Self::resolve`], for SEARCH: a number that no message has is a criterion that none meets.
+    pub(super) fn resolve_any(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Uid>, Tagged> {
+        let count = u32::try_from(self.view.count()).unwrap_or(u32::MAX);
+        let within = |range: &(u32, u32)| {
+            let (from, to) = ordered(*range, count);
+            match range.0 == SequenceSet::LAST || range.1 == SequenceSet::LAST {
+                true => Some(*range).filter(|_| count > 0),
+                false => Some((from, to.min(count))).filter(|_| from <= count),
+            }
+        };
+        match set {
+            SequenceSet::Ranges(ranges) if !uid => {
+                let ranges = ranges.iter().filter_map(within).collect();
+                self.resolve(&SequenceSet::Ranges(ranges), false)
+            }
+            _ => self.resolve(set, uid),
+        }
+    }
 }
 
 /// Ascending, and neither overlapping nor touching: a set that names a message a thousand times
@@ -239,6 +258,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_search_for_numbers_that_no_message_has_finds_the_others() {
+        let (_memory, selected) = selected().await;
+        for (ranges, expected) in [
+            (vec![(1000, 1000)], vec![]),
+            (vec![(3, 1000)], vec![6, 9]),
+            (vec![(9, 7), (1, 1)], vec![2]),
+            (vec![(7, LAST)], vec![9]),
+        ] {
+            let found = selected.resolve_any(&SequenceSet::Ranges(ranges.clone()), false);
+            let expected = expected.into_iter().map(uid).collect();
+            assert_eq!(found, Ok(expected), "{ranges:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_empty_folder_has_no_last_message() {
         let (memory, _) = selected().await;
         memory.add("Empty", None);
@@ -251,6 +285,8 @@ mod tests {
         }
         assert!(resolve((1, 1), false).is_err());
         assert_eq!(resolve((1, 1), true), Ok(Vec::new()));
+        let set = SequenceSet::Ranges(vec![(1, 1), (LAST, LAST), (3, LAST)]);
+        assert_eq!(selected.resolve_any(&set, false), Ok(Vec::new()));
     }
 
     #[tokio::test]

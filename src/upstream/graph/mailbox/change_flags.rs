@@ -74,7 +74,7 @@ impl Job {
     /// `None` when nothing becomes different.
     fn new(known: Known, change: &FlagChange) -> Option<Self> {
         let after = known.flags.changed(change);
-        let patch = flag_patch(&known.flags, &after)?;
+        let patch = flag_patch(&known.flags, &after, !known.revision.is_empty())?;
         Some(Self { graph_id: known.graph_id, after, patch })
     }
 
@@ -160,7 +160,7 @@ impl Round {
                 continue;
             };
             let after = message.flags.changed(change);
-            match flag_patch(&message.flags, &after) {
+            match flag_patch(&message.flags, &after, !message.revision.is_empty()) {
                 Some(patch) => {
                     again.push(Job { graph_id: job.graph_id.clone(), after, patch });
                 }
@@ -242,6 +242,6 @@ mod tests {
         assert_eq!((part.method, part.path.as_str()), (Method::PATCH, "/messages/A%3D"));
         assert_eq!(part.body, Some(serde_json::json!({ "isRead": true })));
         let draft = FlagChange::Add(Flags::default().with(Flag::Draft));
-        assert!(Job::new(known(Flags::default()), &draft).is_none());
+        assert!(Job::new(known(Flags::default()), &draft).is_some());
     }
 }

@@ -37,7 +37,7 @@ pub(super) const AHEAD: usize = 8;
 /// Items of one FETCH. Clients ask for ten or so; each may hold a header.
 const MAX_ITEMS: usize = 64;
 /// The answer where messages have been removed by somebody else (RFC 5530).
-pub(super) const EXPUNGED: &str = "NO [EXPUNGEISSUED] some of the messages no longer exist";
+pub(super) const EXPUNGED: &str = "NO [EXPUNGEISSUED] some of the messages have been deleted";
 
 /// FETCH and UID FETCH.
 pub(super) async fn run(session: &mut Session, fetch: &Fetch) -> Outcome {

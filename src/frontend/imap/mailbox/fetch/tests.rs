@@ -205,7 +205,7 @@ async fn messages_that_are_gone_are_left_out_and_named() {
     let answer = ask(&mut client, "b FETCH 1:3 BODY.PEEK[TEXT]<0.5>").await;
     let expected = "* 1 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\n\
         * 3 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\n\
-        b NO [EXPUNGEISSUED] some of the messages no longer exist";
+        b NO [EXPUNGEISSUED] some of the messages have been deleted";
     assert_eq!(answer, expected);
     let answer = ask(&mut client, "c FETCH 2 ENVELOPE").await;
     assert!(answer.starts_with("c NO [EXPUNGEISSUED] "), "{answer}");

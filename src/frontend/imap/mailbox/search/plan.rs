@@ -11,6 +11,7 @@ use time::{Date, Duration, OffsetDateTime};
 use super::sent::sent_date;
 use crate::frontend::imap::mailbox::{Selected, Tagged, fetch};
 use crate::mail::mailbox::{Entry, Flag, Uid};
+use crate::protocol::imap::envelope::addresses::{Address, addresses};
 use crate::protocol::imap::request::SearchKey;
 use crate::protocol::mime::fields;
 use crate::protocol::mime::structure::{contains, decoded_values};
@@ -29,6 +30,9 @@ const MAIN_FIELDS: [&str; 11] = [
     "message-id",
     "references",
 ];
+
+/// Those of them that hold addresses.
+const ADDRESS_FIELDS: [&str; 6] = ["from", "sender", "reply-to", "to", "cc", "bcc"];
 
 /// A key, its sets resolved.
 #[derive(Clone, Debug)]
@@ -139,7 +143,7 @@ impl Plan {
         now: OffsetDateTime,
     ) -> Result<Node, Tagged> {
         let among = |set, uid| {
-            let uids = selected.resolve(set, uid)?;
+            let uids = selected.resolve_any(set, uid)?;
             Ok::<_, Tagged>(Node::Among(uids.into_iter().collect()))
         };
         let ago = |seconds: &u32| {
@@ -272,6 +276,18 @@ pub(super) fn header_holds(header: &[u8], text: &str) -> bool {
     })
 }
 
+/// The addresses of a field as ENVELOPE has them, without comments and white space within.
+fn plain_addresses(value: &str) -> String {
+    let mailbox = |address| match address {
+        Address::Mailbox(mailbox) => {
+            let (local, host) = (mailbox.local, mailbox.host);
+            Some(String::from_utf8_lossy(&[&local[..], b"@", &host[..]].concat()).into_owned())
+        }
+        _ => None,
+    };
+    addresses(value.as_bytes()).into_iter().filter_map(mailbox).collect::<Vec<_>>().join(" ")
+}
+
 impl Known<'_> {
     /// That of the message which is served.
     fn size(&self) -> Option<u64> {
@@ -285,7 +301,11 @@ impl Known<'_> {
             true => self.header,
             false => self.read.map(|read| &read.header[..]),
         };
-        let values = decoded_values(header?, name);
+        let mut values = decoded_values(header?, name);
+        if ADDRESS_FIELDS.contains(&name) {
+            let plain: Vec<String> = values.iter().map(|value| plain_addresses(value)).collect();
+            values.extend(plain);
+        }
         // The empty string asks whether there is such a field (RFC 9051 section 6.4.4).
         Some(values.iter().any(|value| text.is_empty() || contains(value, text)))
     }
