@@ -8,6 +8,7 @@ mod dovecot;
 mod graph;
 mod harness;
 mod layout;
+mod mailbox;
 mod outsider;
 mod postfix;
 mod reading;

@@ -16,6 +16,7 @@ mod expunge;
 mod fetch;
 mod folders;
 mod idle;
+mod keywords;
 mod legality;
 mod list;
 #[cfg(test)]
@@ -89,6 +90,8 @@ pub(super) struct Selected {
     pub folder: Arc<dyn Folder>,
     pub read_only: bool,
     pub view: View,
+    /// What FLAGS has told.
+    pub keywords: keywords::Keywords,
     /// `$` (RFC 5182).
     pub saved: Vec<Uid>,
     /// Messages that are `\Recent` in this session: ranges, ascending. See [`Selected::is_recent`].
@@ -137,6 +140,14 @@ impl Selected {
     pub fn is_recent(&self, uid: Uid) -> bool {
         let at = self.recent.partition_point(|range| range.end <= uid);
         self.recent.get(at).is_some_and(|range| range.contains(&uid))
+    }
+
+    /// FLAGS and PERMANENTFLAGS, where a message has a keyword that the client was not told of.
+    fn new_keywords(&mut self) -> String {
+        match self.keywords.look(self.view.now()) {
+            true => self.keywords.flags() + &self.keywords.permanent(self.read_only),
+            false => String::new(),
+        }
     }
 
     /// How many of the messages that the client knows are recent.

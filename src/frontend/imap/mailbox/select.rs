@@ -4,21 +4,15 @@
 //! wrong messages. Rule: the folder before is left first, whatever comes of the new one; CLOSE
 //! always leaves, and expunges only what it may.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::keywords::Keywords;
 use super::view::View;
 use super::{Enabled, Outcome, Selected, Session, State, Tagged, answer, resync};
 use crate::mail::Folder;
-use crate::mail::mailbox::{Flag, Keyword, Snapshot};
+use crate::mail::mailbox::Flag;
 use crate::protocol::imap::encode::mailbox_name;
 use crate::protocol::imap::request::Select;
-
-/// Keywords that are listed; a folder may have more, and `\*` says so.
-const MAX_KEYWORDS: usize = 100;
-
-/// Keywords that clients look for before they use them (RFC 9051 section 2.3.2, RFC 8457).
-const USUAL_KEYWORDS: [&str; 3] = ["$Forwarded", "$MDNSent", "$Important"];
 
 /// SELECT and EXAMINE.
 pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
@@ -57,6 +51,7 @@ pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
     let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
     let mut selected = Selected {
         name: if inbox { "INBOX".to_owned() } else { select.mailbox.clone() },
+        keywords: Keywords::of(&folder.snapshot()),
         view: View::new(folder.snapshot()),
         folder,
         read_only: select.read_only,
@@ -66,14 +61,15 @@ pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
     };
     selected.find_recent();
     selected.view.catch_up();
+    selected.keywords.look(selected.view.told());
     selected
 }
 
 /// The untagged responses of SELECT.
 fn summary(selected: &Selected, enabled: Enabled) -> String {
     let now = selected.view.told();
-    let flags = known_flags(now);
-    let mut text = format!("* FLAGS ({flags})\r\n* {} EXISTS\r\n", selected.view.count());
+    let mut text = selected.keywords.flags();
+    text.push_str(&format!("* {} EXISTS\r\n", selected.view.count()));
     if !enabled.rev2 {
         text.push_str(&format!("* {} RECENT\r\n", selected.count_recent()));
         let unseen = now.messages.iter().position(|entry| !entry.flags.has(Flag::Seen));
@@ -84,10 +80,7 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
         let name = mailbox_name(&selected.name, enabled.utf8_names());
         text.push_str(&format!("* LIST () \"/\" {name}\r\n"));
     }
-    text.push_str(&match selected.read_only {
-        true => "* OK [PERMANENTFLAGS ()] read-only\r\n".to_owned(),
-        false => format!("* OK [PERMANENTFLAGS ({flags} \\*)] kept\r\n"),
-    });
+    text.push_str(&selected.keywords.permanent(selected.read_only));
     text.push_str(&format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", now.uid_validity));
     text.push_str(&format!("* OK [UIDNEXT {}] the next\r\n", now.uid_next));
     text.push_str(&format!("* OK [HIGHESTMODSEQ {}] the highest\r\n", now.highest_modseq.0));
@@ -99,18 +92,6 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
 /// the mailbox ever has the same.
 pub(super) fn mailbox_id(uid_validity: u32) -> String {
     format!("F{uid_validity}")
-}
-
-/// The system flags, the usual keywords, and those in use.
-fn known_flags(now: &Snapshot) -> String {
-    let used: BTreeSet<&Keyword> =
-        now.messages.iter().flat_map(|entry| entry.flags.keywords()).collect();
-    let mut names: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
-    names.extend(USUAL_KEYWORDS);
-    let others =
-        used.iter().filter(|keyword| !USUAL_KEYWORDS.iter().any(|usual| keyword.is(usual)));
-    names.extend(others.map(|keyword| keyword.as_str()).take(MAX_KEYWORDS));
-    names.join(" ")
 }
 
 /// True when a folder was selected.

@@ -96,6 +96,7 @@ async fn tell(
     };
     let now = selected.folder.snapshot();
     selected.view.look(now);
+    client.push(selected.new_keywords());
     for uid in stored {
         let (Some(seq), false) = (selected.view.seq(*uid), selected.view.is_gone(*uid)) else {
             continue;

@@ -30,6 +30,7 @@ pub(super) async fn tell(session: &mut Session, allow: Allow) -> Result<(), Part
     if allow == Allow::Everything && has_new(&selected.view) {
         selected.find_recent();
     }
+    client.push(selected.new_keywords());
     let changed = selected.view.flags_to_tell();
     if allow == Allow::Everything {
         let (gone, come) = (gone(&selected.view), has_new(&selected.view));

@@ -56,7 +56,9 @@ pub(super) async fn run(session: &mut Session, fetch: &Fetch) -> Outcome {
         let entry = |uid: &Uid| selected.view.entry(*uid);
         uids.retain(|uid| entry(uid).is_some_and(|entry| entry.modseq.0 > since));
     }
+    let news = selected.new_keywords();
     let mut job = Job::new(selected, items, uids);
+    session.client.push(news);
     let outcome = match tell_vanished(session, fetch).await {
         Ok(()) => job.serve(session).await,
         Err(stop) => Err(stop),
@@ -140,11 +142,13 @@ async fn tell_vanished(session: &mut Session, fetch: &Fetch) -> Result<(), Stop>
 fn depth(item: &FetchItem) -> Option<Depth> {
     match item {
         FetchItem::Structure(_) => Some(Depth::Parts),
-        FetchItem::Section(section) if section.part.is_empty() => match section.text {
-            SectionText::Whole => Some(Depth::Octets),
-            _ => Some(Depth::Header),
-        },
-        FetchItem::Section(_) => Some(Depth::Parts),
+        FetchItem::Section(section)
+        | FetchItem::BinaryText(section)
+        | FetchItem::BinaryTextSize(section) => Some(match (section.part.is_empty(), &section.text) {
+            (true, SectionText::Whole) => Depth::Octets,
+            (true, _) => Depth::Header,
+            (false, _) => Depth::Parts,
+        }),
         FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => {
             Some(if part.is_empty() { Depth::Octets } else { Depth::Parts })
         }
@@ -157,7 +161,7 @@ fn depth(item: &FetchItem) -> Option<Depth> {
 /// True for items that mean that the message has been read.
 fn sets_seen(item: &FetchItem) -> bool {
     match item {
-        FetchItem::Section(section) => !section.peek,
+        FetchItem::Section(section) | FetchItem::BinaryText(section) => !section.peek,
         FetchItem::Binary { peek, .. } => !peek,
         FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
         _ => false,

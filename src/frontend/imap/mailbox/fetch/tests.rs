@@ -104,6 +104,8 @@ async fn sections_are_octets_of_the_message() {
         ("BODY.PEEK[7]", "BODY[7] NIL"),
         ("BINARY.PEEK[2]", "BINARY[2] {7}\r\nABCDEFG"),
         ("BINARY.PEEK[2]<2.3>", "BINARY[2]<2> {3}\r\nCDE"),
+        ("BINARY.PEEK[2]<5>", "BINARY[2]<5> {2}\r\nFG"),
+        ("BINARY.PEEK[3.MIME]<0.7>", "BINARY[3.MIME]<0> {7}\r\nContent"),
         ("BINARY.PEEK[2]<5.3>", "BINARY[2]<5> {2}\r\nFG"),
         ("BINARY.PEEK[2]<7.3>", "BINARY[2]<7> \"\""),
         ("BINARY.PEEK[4]", "BINARY[4] ~{3}\r\na\0b"),

@@ -1,0 +1,4 @@
+//! A Microsoft 365 mailbox over IMAP and POP3: the built program before a Graph as strict as the
+//! real one.
+
+mod stress;
