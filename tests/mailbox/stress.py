@@ -178,18 +178,31 @@ class Client:
              "UID BODYSTRUCTURE", "UID FLAGS MODSEQ", "UID BODY[TEXT]"])
         # A message that somebody else has expunged meanwhile can't be read any more.
         answer, _ = self.ask("FETCH %s (%s)" % (self.some(), items), allowed=("OK", "NO [EXPUNGEISSUED]"))
-        if answer.startswith("NO") and "BODY" not in items and "SIZE" not in items:
-            self.fail("FETCH of what the index has")
+        if answer.startswith("NO") and items.startswith(("FLAGS", "UID FLAGS")):
+            self.fail("FETCH of what the session knows")
 
     def store(self):
         which, how, flags = self.some(), self.random.choice(["+", "-", ""]), self.flags()
         silent = self.random.choice(["", ".SILENT"])
         command = "STORE %s %sFLAGS%s (%s)" % (which, how, silent, flags)
         answer, lines = self.ask(command, allowed=("OK", "NO [EXPUNGEISSUED]"))
-        told = {int(line.split()[1]) for line in lines if b"FLAGS (" in line and b" FETCH " in line}
-        missing = {int(number) for number in which.split(",")} - told
+        missing = self.untold(which, lines)
+        if silent:
+            self.change(missing, how, set(flags.lower().split()))
         if answer.startswith("OK") and not silent and missing:
             self.fail("STORE does not tell the flags of %s" % missing)
+
+    def untold(self, which, lines):
+        """Those of a set whose flags the answer did not tell."""
+        told = {int(line.split()[1]) for line in lines if b" FETCH " in line and b"FLAGS (" in line}
+        return {int(number) for number in which.split(",")} - told
+
+    def change(self, numbers, how, flags):
+        """A silent STORE: the client knows what came of it, or is told what else happened."""
+        for entry in (self.messages[number - 1] for number in numbers):
+            before = entry[1] or set()
+            after = {"+": before | flags, "-": before - flags, "": flags}[how]
+            entry[1] = after if entry[1] is not None or not how else None
 
     def append(self):
         if len(self.messages) >= MOST:
@@ -202,7 +215,10 @@ class Client:
             bodies.setdefault(uid, b"{%d}\r\n%s)\r\n" % (len(text), text))
 
     def expunge(self):
-        self.ask("STORE %s +FLAGS.SILENT (\\Deleted)" % self.some(), allowed=("OK", "NO [EXPUNGEISSUED]"))
+        which = self.some()
+        command = "STORE %s +FLAGS.SILENT (\\Deleted)" % which
+        _, lines = self.ask(command, allowed=("OK", "NO [EXPUNGEISSUED]"))
+        self.change(self.untold(which, lines), "+", {"\\deleted"})
         self.ask("EXPUNGE")
 
     def copy(self):
@@ -285,7 +301,7 @@ if not failures:
 if failures:
     sys.exit("\n".join(failures))
 for client in clients:
-    client.ask("LOGOUT") if False else client.socket.close()
+    client.socket.close()
 for uid, flags in clients[0].messages:
     print(uid, " ".join(sorted(flags)))
 sys.stderr.write("seed %d: %d commands\n" % (SEED, sum(client.tags for client in clients)))

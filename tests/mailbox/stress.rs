@@ -77,7 +77,8 @@ fn change(cloud: &Cloud, seed: u64, over: &AtomicBool) {
 }
 
 fn message(number: u64) -> Vec<u8> {
-    format!("From: a@example.org\r\nSubject: outside of {number}\r\n\r\nbody {number}\r\n").into_bytes()
+    format!("From: a@example.org\r\nSubject: outside of {number}\r\n\r\nbody {number}\r\n")
+        .into_bytes()
 }
 
 /// Seed and seconds.

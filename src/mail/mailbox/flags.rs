@@ -213,7 +213,12 @@ mod tests {
         assert!(!replaced.has(Flag::Draft) && replaced.has(Flag::Flagged));
         assert!(!replaced.has(Flag::Seen) && !replaced.has_keyword("x"));
         let added = old.changed(&FlagChange::Add(other));
-        assert!(added.has(Flag::Draft) && added.has(Flag::Seen) && added.has(Flag::Flagged) && added.has_keyword("y"));
+        assert!(
+            added.has(Flag::Draft)
+                && added.has(Flag::Seen)
+                && added.has(Flag::Flagged)
+                && added.has_keyword("y")
+        );
         let all = Flags::from_parts(31, [keyword("X")]);
         let removed = added.changed(&FlagChange::Remove(all));
         assert_eq!(removed, Flags::from_parts(0, [keyword("y")]));

@@ -80,8 +80,8 @@ impl Keywords {
 mod tests {
     use super::super::memory::Memory;
     use super::*;
+    use crate::mail::Mailbox as _;
     use crate::mail::mailbox::{FlagChange, Flags, Uid};
-    use crate::mail::{Folder as _, Mailbox as _};
 
     #[tokio::test]
     async fn keywords_are_told_once_and_stay() {
@@ -103,7 +103,10 @@ mod tests {
             assert_eq!(keywords.look(&folder.snapshot()), is_new, "{change:?}");
         }
         let flags = keywords.flags();
-        assert!(flags.ends_with(" \\Draft $Forwarded $MDNSent $Important blue red)\r\n"), "{flags}");
+        assert!(
+            flags.ends_with(" \\Draft $Forwarded $MDNSent $Important blue red)\r\n"),
+            "{flags}"
+        );
         assert!(keywords.permanent(false).contains(" blue red \\*)"));
         assert!(!keywords.permanent(true).contains("blue"));
     }

@@ -33,10 +33,7 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
         Ok(uids) => uids,
         Err(refusal) => return Ok(refusal),
     };
-    let asked = uids.len();
-    let here: Vec<Uid> = uids.into_iter().filter(|uid| !selected.view.is_gone(*uid)).collect();
-    // A UID that no message has is ignored; a number is one that the client can see.
-    let is_short = here.len() < asked && !store.uid;
+    let here: Vec<Uid> = uids.iter().copied().filter(|uid| !selected.view.is_gone(*uid)).collect();
     let folder = Arc::clone(&selected.folder);
     let change = match store.action {
         StoreAction::Replace => FlagChange::Replace(flags),
@@ -49,6 +46,10 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
     };
     let stored: Vec<Uid> = here.into_iter().filter(|uid| !left_out.contains(uid)).collect();
     tell(session, store, &stored, &change).await?;
+    // A UID that no message has is ignored; a number is one that the client can see. Some may have
+    // gone just now.
+    let is_gone = |uid| session.selected().is_some_and(|selected| selected.view.is_gone(uid));
+    let is_short = !store.uid && uids.into_iter().any(is_gone);
     Ok(conclusion(session, store, &left_out, is_short))
 }
 

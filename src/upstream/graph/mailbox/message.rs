@@ -180,10 +180,7 @@ fn verb_properties(before: &Flags, after: &Flags) -> Vec<Value> {
         (true, _) => ("102", "261"),
         (false, true) => ("104", "262"),
     };
-    vec![
-        json!({ "id": VERB, "value": verb }),
-        json!({ "id": ICON, "value": icon }),
-    ]
+    vec![json!({ "id": VERB, "value": verb }), json!({ "id": ICON, "value": icon })]
 }
 
 /// A message that is not open is final, whatever the service calls it: only such a one that is a
@@ -454,10 +451,7 @@ mod tests {
         let patch = |before, after| flag_patch(&set(before), &set(after), true);
         assert_eq!(patch("\\Draft", ""), Some(state("16")));
         assert_eq!(patch("", "\\Draft"), Some(state("0")));
-        assert_eq!(
-            patch("\\Draft", "\\Draft $Forwarded"),
-            Some(verb("104", "262", "2"))
-        );
+        assert_eq!(patch("\\Draft", "\\Draft $Forwarded"), Some(verb("104", "262", "2")));
     }
 
     #[test]

@@ -144,11 +144,13 @@ fn depth(item: &FetchItem) -> Option<Depth> {
         FetchItem::Structure(_) => Some(Depth::Parts),
         FetchItem::Section(section)
         | FetchItem::BinaryText(section)
-        | FetchItem::BinaryTextSize(section) => Some(match (section.part.is_empty(), &section.text) {
-            (true, SectionText::Whole) => Depth::Octets,
-            (true, _) => Depth::Header,
-            (false, _) => Depth::Parts,
-        }),
+        | FetchItem::BinaryTextSize(section) => {
+            Some(match (section.part.is_empty(), &section.text) {
+                (true, SectionText::Whole) => Depth::Octets,
+                (true, _) => Depth::Header,
+                (false, _) => Depth::Parts,
+            })
+        }
         FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => {
             Some(if part.is_empty() { Depth::Octets } else { Depth::Parts })
         }
