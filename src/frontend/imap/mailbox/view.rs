@@ -21,6 +21,8 @@ pub(in crate::frontend::imap) struct View {
     flags_told: Arc<Snapshot>,
     /// Flags that the client believes instead of those in `flags_told`: changed by itself, silently.
     believed: HashMap<Uid, Flags>,
+    /// Messages that are gone and whose EXPUNGE was not told, as they were last.
+    gone: HashMap<Uid, Arc<Entry>>,
 }
 
 impl View {
@@ -31,6 +33,7 @@ impl View {
             flags_told: Arc::clone(&snapshot),
             now: snapshot,
             believed: HashMap::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -53,7 +56,7 @@ impl View {
     /// The newest that is known of a message that the client knows; of one that is gone, the last.
     pub fn entry(&self, uid: Uid) -> Option<&Arc<Entry>> {
         let told = self.told.find(uid)?;
-        Some(self.now.find(uid).unwrap_or(told))
+        Some(self.now.find(uid).or_else(|| self.gone.get(&uid)).unwrap_or(told))
     }
 
     /// True when the client knows the message and it is gone.
@@ -63,6 +66,17 @@ impl View {
 
     /// Takes note of a newer snapshot without telling.
     pub fn look(&mut self, now: Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.now, &now) {
+            return;
+        }
+        // Both are in the order of UIDs.
+        let mut rest = now.messages.iter().peekable();
+        for entry in &self.now.messages {
+            while rest.next_if(|other| other.uid < entry.uid).is_some() {}
+            if rest.peek().is_none_or(|other| other.uid != entry.uid) {
+                self.gone.insert(entry.uid, Arc::clone(entry));
+            }
+        }
         self.now = now;
     }
 
@@ -111,6 +125,7 @@ impl View {
     /// From here on the client knows all.
     pub fn catch_up(&mut self) {
         self.told = Arc::clone(&self.now);
+        self.gone.clear();
         self.flags_are_told();
     }
 }
@@ -299,6 +314,7 @@ mod tests {
         assert_eq!(selected.resolve(&SequenceSet::Saved, true), Ok(vec![uid(2), uid(9)]));
         assert!(selected.view.is_gone(uid(9)) && !selected.view.is_gone(uid(3)));
         assert_eq!((selected.view.count(), selected.view.seq(uid(9))), (4, Some(4)));
+        assert!(selected.view.entry(uid(9)).is_some(), "as it was last");
         selected.view.catch_up();
         assert_eq!(selected.resolve(&SequenceSet::Saved, false), Ok(vec![uid(2)]));
         assert_eq!((selected.view.count(), selected.view.uid(4)), (3, None));
