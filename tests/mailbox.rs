@@ -7,3 +7,4 @@ mod crash;
 mod faults;
 mod outside;
 mod programs;
+mod stress;

@@ -5,6 +5,7 @@
 //! after a refresh or [`MemoryFolder::publish`] only, and any call can be made to fail.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -588,10 +589,13 @@ impl Folder for MemoryFolder {
         Watch::new(Guard(Arc::clone(&self.watches)))
     }
 
-    fn claim_recent(&self) -> Uid {
+    fn recent(&self, claim: bool) -> Range<Uid> {
         let mut state = lock(&self.state);
-        let next = state.snapshot.uid_next;
-        std::mem::replace(&mut state.recent_from, next)
+        let (from, next) = (state.recent_from, state.snapshot.uid_next);
+        if claim {
+            state.recent_from = next;
+        }
+        from..next
     }
 
     fn headers(&self, uids: Vec<Uid>) -> BoxFuture<'_, Result<Vec<(Uid, Bytes)>, Error>> {

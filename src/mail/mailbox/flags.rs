@@ -140,9 +140,9 @@ impl Flags {
         }
     }
 
-    /// The set after a change. `\Draft` stays as it is: it can't be stored.
+    /// The set after a change.
     pub fn changed(&self, change: &FlagChange) -> Self {
-        let mut after = match change {
+        match change {
             FlagChange::Replace(flags) => flags.clone(),
             FlagChange::Add(flags) => {
                 let mut after = self.clone();
@@ -156,9 +156,7 @@ impl Flags {
                 flags.keywords.iter().for_each(|keyword| after.remove(keyword));
                 after
             }
-        };
-        after.set(Flag::Draft, self.has(Flag::Draft));
-        after
+        }
     }
 
     /// The system flags as a number that [`Self::from_parts`] reads; for storage.
@@ -208,16 +206,21 @@ mod tests {
     }
 
     #[test]
-    fn changes_never_touch_draft() {
+    fn changes_add_remove_and_replace() {
         let old = Flags::from_parts(0, [keyword("x")]).with(Flag::Seen).with(Flag::Draft);
         let other = Flags::from_parts(0, [keyword("y")]).with(Flag::Flagged);
         let replaced = old.changed(&FlagChange::Replace(other.clone()));
-        assert!(replaced.has(Flag::Draft) && replaced.has(Flag::Flagged));
+        assert!(!replaced.has(Flag::Draft) && replaced.has(Flag::Flagged));
         assert!(!replaced.has(Flag::Seen) && !replaced.has_keyword("x"));
         let added = old.changed(&FlagChange::Add(other));
-        assert!(added.has(Flag::Seen) && added.has(Flag::Flagged) && added.has_keyword("y"));
+        assert!(
+            added.has(Flag::Draft)
+                && added.has(Flag::Seen)
+                && added.has(Flag::Flagged)
+                && added.has_keyword("y")
+        );
         let all = Flags::from_parts(31, [keyword("X")]);
         let removed = added.changed(&FlagChange::Remove(all));
-        assert_eq!(removed, Flags::from_parts(0, [keyword("y")]).with(Flag::Draft));
+        assert_eq!(removed, Flags::from_parts(0, [keyword("y")]));
     }
 }

@@ -7,6 +7,7 @@
 mod entry;
 mod flags;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -83,9 +84,9 @@ pub trait Folder: Send + Sync {
     /// As long as the result lives, the service is asked again and again (`PollInterval`).
     fn watch(&self) -> Watch;
 
-    /// The lowest UID that no session has called recent before (`\Recent`, RFC 3501); all others
-    /// have been claimed afterwards.
-    fn claim_recent(&self) -> Uid;
+    /// Messages that no session has called recent before (`\Recent`, RFC 3501); with `claim` they are
+    /// that session's, and no other will be given them.
+    fn recent(&self, claim: bool) -> Range<Uid>;
 
     /// The main header fields of messages: Date, Subject, From, Sender, Reply-To, To, Cc, Bcc,
     /// In-Reply-To, Message-ID and References, as lines of a header, ended by CRLF, with an empty

@@ -384,6 +384,10 @@ pub enum FetchItem {
     },
     /// `BINARY.SIZE[…]`.
     BinarySize(Vec<u32>),
+    /// `BINARY[….TEXT]` and the like: not of RFC 3516, but Dovecot has them, as `BODY[….TEXT]`.
+    BinaryText(FetchSection),
+    /// `BINARY.SIZE[….TEXT]` and the like.
+    BinaryTextSize(FetchSection),
     /// `RFC822` (sets `\Seen`).
     Rfc822,
     /// `RFC822.HEADER`.

@@ -16,6 +16,7 @@ mod expunge;
 mod fetch;
 mod folders;
 mod idle;
+mod keywords;
 mod legality;
 mod list;
 mod resync;
@@ -29,8 +30,7 @@ mod transfer;
 mod updates;
 mod view;
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) use self::capability::capabilities;
@@ -90,12 +90,12 @@ pub(super) struct Selected {
     pub folder: Arc<dyn Folder>,
     pub read_only: bool,
     pub view: View,
+    /// What FLAGS has told.
+    pub keywords: keywords::Keywords,
     /// `$` (RFC 5182).
     pub saved: Vec<Uid>,
     /// Messages that are `\Recent` in this session: ranges, ascending. See [`Selected::is_recent`].
-    pub recent: Vec<RangeInclusive<Uid>>,
-    /// Keywords that the client was told of in FLAGS.
-    pub keywords: BTreeSet<Keyword>,
+    pub recent: Vec<Range<Uid>>,
     /// The message that FETCH read last.
     pub last_read: Option<fetch::LastRead>,
 }
@@ -138,33 +138,50 @@ impl Session {
 impl Selected {
     /// True for `\Recent` (RFC 3501 section 2.3.2).
     pub fn is_recent(&self, uid: Uid) -> bool {
-        let at = self.recent.partition_point(|range| *range.end() < uid);
+        let at = self.recent.partition_point(|range| range.end <= uid);
         self.recent.get(at).is_some_and(|range| range.contains(&uid))
+    }
+
+    /// FLAGS and PERMANENTFLAGS, where a message has a keyword that the client was not told of.
+    fn new_keywords(&mut self) -> String {
+        match self.keywords.look(self.view.now()) {
+            true => self.keywords.flags() + &self.keywords.permanent(self.read_only),
+            false => String::new(),
+        }
     }
 
     /// How many of the messages that the client knows are recent.
     fn count_recent(&self) -> usize {
         let messages = &self.view.told().messages;
-        let before = |uid: &Uid| messages.partition_point(|entry| entry.uid < *uid);
-        let through = |uid: &Uid| messages.partition_point(|entry| entry.uid <= *uid);
-        self.recent.iter().map(|range| through(range.end()) - before(range.start())).sum()
+        let before = |uid: Uid| messages.partition_point(|entry| entry.uid < uid);
+        self.recent.iter().map(|range| before(range.end) - before(range.start)).sum()
     }
 
-    /// Messages from `from` to the newest are recent.
-    fn add_recent(&mut self, from: Uid) {
-        let Some(last) = self.view.now().messages.last().map(|entry| entry.uid) else { return };
-        let from = match self.recent.last() {
-            // What is recent stays so; ranges do not overlap.
-            Some(range) if *range.end() >= from => range.end().next().unwrap_or(from),
-            _ => from,
-        };
-        if from > last {
+    /// New messages that no session has claimed are recent in this one, and are claimed unless it is
+    /// read-only. It ends with a snapshot in which every message is some session's: one that comes
+    /// between claim and look is recent once, not twice and not nowhere (RFC 3501 section 2.3.2).
+    fn find_recent(&mut self) {
+        loop {
+            let found = self.folder.recent(!self.read_only);
+            let end = found.end;
+            self.add_recent(found);
+            self.view.look(self.folder.snapshot());
+            if self.read_only || self.view.now().uid_next <= end {
+                return;
+            }
+        }
+    }
+
+    fn add_recent(&mut self, found: Range<Uid>) {
+        // A read-only session is shown the same messages again.
+        let start = self.recent.last().map_or(found.start, |range| range.end.max(found.start));
+        if start >= found.end {
             return;
         }
         match self.recent.last_mut() {
             // They touch: one range, so that a session of a year has few.
-            Some(range) if range.end().next() == Some(from) => *range = *range.start()..=last,
-            _ => self.recent.push(from..=last),
+            Some(range) if range.end == start => range.end = found.end,
+            _ => self.recent.push(start..found.end),
         }
     }
 }

@@ -4,21 +4,15 @@
 //! wrong messages. Rule: the folder before is left first, whatever comes of the new one; CLOSE
 //! always leaves, and expunges only what it may.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::keywords::Keywords;
 use super::view::View;
 use super::{Enabled, Outcome, Selected, Session, State, Tagged, answer, expunge, resync};
 use crate::mail::Folder;
-use crate::mail::mailbox::{Flag, Flags, Keyword, Snapshot};
+use crate::mail::mailbox::Flag;
 use crate::protocol::imap::encode::mailbox_name;
 use crate::protocol::imap::request::Select;
-
-/// Keywords that are listed; a folder may have more, and `\*` says so.
-const MAX_KEYWORDS: usize = 100 + USUAL_KEYWORDS.len();
-
-/// Keywords that clients look for before they use them (RFC 9051 section 2.3.2, RFC 8457).
-const USUAL_KEYWORDS: [&str; 3] = ["$Forwarded", "$MDNSent", "$Important"];
 
 /// SELECT and EXAMINE.
 pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
@@ -52,32 +46,30 @@ pub(super) async fn select(session: &mut Session, select: &Select) -> Outcome {
 }
 
 /// The folder as its client begins with it. EXAMINE makes nothing less recent (RFC 3501 section
-/// 6.3.2). The claim comes before the snapshot: see `updates`.
+/// 6.3.2).
 pub(super) fn begin(folder: Arc<dyn Folder>, select: &Select) -> Selected {
-    let claimed = (!select.read_only).then(|| folder.claim_recent());
-    let now = folder.snapshot();
     let inbox = select.mailbox.eq_ignore_ascii_case("INBOX");
     let mut selected = Selected {
         name: if inbox { "INBOX".to_owned() } else { select.mailbox.clone() },
-        keywords: keywords(&now),
-        view: View::new(now),
+        keywords: Keywords::of(&folder.snapshot()),
+        view: View::new(folder.snapshot()),
         folder,
         read_only: select.read_only,
         saved: Vec::new(),
         recent: Vec::new(),
         last_read: None,
     };
-    if let Some(from) = claimed {
-        selected.add_recent(from);
-    }
+    selected.find_recent();
+    selected.view.catch_up();
+    selected.keywords.look(selected.view.told());
     selected
 }
 
 /// The untagged responses of SELECT.
 fn summary(selected: &Selected, enabled: Enabled) -> String {
     let now = selected.view.told();
-    let flags = flag_names(&selected.keywords);
-    let mut text = format!("* FLAGS ({flags})\r\n* {} EXISTS\r\n", selected.view.count());
+    let mut text = selected.keywords.flags();
+    text.push_str(&format!("* {} EXISTS\r\n", selected.view.count()));
     if !enabled.rev2 {
         text.push_str(&format!("* {} RECENT\r\n", selected.count_recent()));
         let unseen = now.messages.iter().position(|entry| !entry.flags.has(Flag::Seen));
@@ -88,14 +80,7 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
         let name = mailbox_name(&selected.name, enabled.utf8_names());
         text.push_str(&format!("* LIST () \"/\" {name}\r\n"));
     }
-    text.push_str(&match selected.read_only {
-        true => "* OK [PERMANENTFLAGS ()] read-only\r\n".to_owned(),
-        false => {
-            // `\Draft` can't be changed at the service.
-            let permanent = flags.replace(" \\Draft", "");
-            format!("* OK [PERMANENTFLAGS ({permanent} \\*)] kept\r\n")
-        }
-    });
+    text.push_str(&selected.keywords.permanent(selected.read_only));
     text.push_str(&format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", now.uid_validity));
     text.push_str(&format!("* OK [UIDNEXT {}] the next\r\n", now.uid_next));
     text.push_str(&format!("* OK [HIGHESTMODSEQ {}] the highest\r\n", now.highest_modseq.0));
@@ -107,44 +92,6 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
 /// the mailbox ever has the same.
 pub(super) fn mailbox_id(uid_validity: u32) -> String {
     format!("F{uid_validity}")
-}
-
-/// The usual keywords, and those in use.
-fn keywords(now: &Snapshot) -> BTreeSet<Keyword> {
-    let mut keywords: BTreeSet<Keyword> =
-        USUAL_KEYWORDS.iter().copied().filter_map(Keyword::new).collect();
-    let used: BTreeSet<&Keyword> =
-        now.messages.iter().flat_map(|entry| entry.flags.keywords()).collect();
-    for keyword in used {
-        if keywords.len() < MAX_KEYWORDS {
-            keywords.insert(keyword.clone());
-        }
-    }
-    keywords
-}
-
-/// The system flags and these keywords, the usual ones first.
-fn flag_names(keywords: &BTreeSet<Keyword>) -> String {
-    let is_usual = |keyword: &Keyword| USUAL_KEYWORDS.iter().any(|usual| keyword.is(usual));
-    let mut names: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
-    names.extend(USUAL_KEYWORDS);
-    names.extend(keywords.iter().filter(|word| !is_usual(word)).map(Keyword::as_str));
-    names.join(" ")
-}
-
-impl Selected {
-    /// The FLAGS response that goes before a keyword which the client has not been told of
-    /// (RFC 3501 section 7.2.6).
-    pub(super) fn news_of_keywords(&mut self, flags: &Flags) -> Option<String> {
-        let before = self.keywords.len();
-        for keyword in flags.keywords() {
-            if before < MAX_KEYWORDS && !self.keywords.contains(keyword) {
-                self.keywords.insert(keyword.clone());
-            }
-        }
-        let has_news = self.keywords.len() > before;
-        has_news.then(|| format!("* FLAGS ({})\r\n", flag_names(&self.keywords)))
-    }
 }
 
 /// True when a folder was selected.

@@ -33,10 +33,7 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
         Ok(uids) => uids,
         Err(refusal) => return Ok(refusal),
     };
-    let asked = uids.len();
-    let here: Vec<Uid> = uids.into_iter().filter(|uid| !selected.view.is_gone(*uid)).collect();
-    // A UID that no message has is ignored; a number is one that the client can see.
-    let is_short = here.len() < asked && !store.uid;
+    let here: Vec<Uid> = uids.iter().copied().filter(|uid| !selected.view.is_gone(*uid)).collect();
     let folder = Arc::clone(&selected.folder);
     let change = match store.action {
         StoreAction::Replace => FlagChange::Replace(flags),
@@ -50,6 +47,10 @@ pub(super) async fn run(session: &mut Session, store: &Store) -> Outcome {
     let stored: Vec<Uid> =
         here.into_iter().filter(|uid| left_out.binary_search(uid).is_err()).collect();
     tell(session, store, &stored, &change).await?;
+    // A UID that no message has is ignored; a number is one that the client can see. Some may have
+    // gone just now.
+    let is_gone = |uid| session.selected().is_some_and(|selected| selected.view.is_gone(uid));
+    let is_short = !store.uid && uids.into_iter().any(is_gone);
     Ok(conclusion(session, store, &left_out, is_short))
 }
 
@@ -97,12 +98,12 @@ async fn tell(
     };
     let now = selected.folder.snapshot();
     selected.view.look(now);
+    client.push(selected.new_keywords());
     for uid in stored {
         let (Some(seq), false) = (selected.view.seq(*uid), selected.view.is_gone(*uid)) else {
             continue;
         };
         let Some(entry) = selected.view.entry(*uid).cloned() else { continue };
-        client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
         if store.silent {
             if let Some(flags) = selected.view.believed(*uid).map(|flags| flags.changed(change)) {
                 selected.view.believe(*uid, flags);

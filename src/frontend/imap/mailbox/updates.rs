@@ -5,7 +5,7 @@
 //! messages that the client knows are told.
 
 use super::view::View;
-use super::{Selected, Session, State, answer};
+use super::{Session, State, answer};
 use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
 use crate::mail::mailbox::{Snapshot, Uid};
@@ -28,8 +28,9 @@ pub(super) async fn tell(session: &mut Session, allow: Allow) -> Result<(), Part
     };
     selected.view.look(selected.folder.snapshot());
     if allow == Allow::Everything && has_new(&selected.view) {
-        claim_new(selected);
+        selected.find_recent();
     }
+    client.push(selected.new_keywords());
     let changed = selected.view.flags_to_tell();
     if allow == Allow::Everything {
         let (gone, come) = (gone(&selected.view), has_new(&selected.view));
@@ -47,7 +48,6 @@ pub(super) async fn tell(session: &mut Session, allow: Allow) -> Result<(), Part
     }
     for entry in changed {
         if let Some(seq) = selected.view.seq(entry.uid) {
-            client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
             let recent = selected.is_recent(entry.uid);
             client.push(answer::flags_line(seq, &entry, recent, *enabled));
             client.settle().await?;
@@ -63,17 +63,6 @@ fn has_new(view: &View) -> bool {
         .messages
         .last()
         .is_some_and(|last| view.told().messages.last().is_none_or(|known| known.uid < last.uid))
-}
-
-/// New messages that no other session has claimed are recent in this one. The claim comes before
-/// the look: what arrives between them is recent twice, not nowhere (RFC 3501 section 2.3.2).
-fn claim_new(selected: &mut Selected) {
-    if selected.read_only {
-        return;
-    }
-    let from = selected.folder.claim_recent();
-    selected.view.look(selected.folder.snapshot());
-    selected.add_recent(from);
 }
 
 /// Messages that the client knows and that are gone, ascending. Both lists are in order.

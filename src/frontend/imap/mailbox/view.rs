@@ -21,6 +21,8 @@ pub(in crate::frontend::imap) struct View {
     flags_told: Arc<Snapshot>,
     /// Flags that the client believes instead of those in `flags_told`: changed by itself, silently.
     believed: HashMap<Uid, Flags>,
+    /// Messages that are gone and whose EXPUNGE was not told, as they were last.
+    gone: HashMap<Uid, Arc<Entry>>,
 }
 
 impl View {
@@ -31,6 +33,7 @@ impl View {
             flags_told: Arc::clone(&snapshot),
             now: snapshot,
             believed: HashMap::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -53,7 +56,7 @@ impl View {
     /// The newest that is known of a message that the client knows; of one that is gone, the last.
     pub fn entry(&self, uid: Uid) -> Option<&Arc<Entry>> {
         let told = self.told.find(uid)?;
-        Some(self.now.find(uid).unwrap_or(told))
+        Some(self.now.find(uid).or_else(|| self.gone.get(&uid)).unwrap_or(told))
     }
 
     /// True when the client knows the message and it is gone.
@@ -63,6 +66,17 @@ impl View {
 
     /// Takes note of a newer snapshot without telling.
     pub fn look(&mut self, now: Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.now, &now) {
+            return;
+        }
+        // Both are in the order of UIDs.
+        let mut rest = now.messages.iter().peekable();
+        for entry in &self.now.messages {
+            while rest.next_if(|other| other.uid < entry.uid).is_some() {}
+            if rest.peek().is_none_or(|other| other.uid != entry.uid) {
+                self.gone.insert(entry.uid, Arc::clone(entry));
+            }
+        }
         self.now = now;
     }
 
@@ -112,6 +126,7 @@ impl View {
     /// From here on the client knows all.
     pub fn catch_up(&mut self) {
         self.told = Arc::clone(&self.now);
+        self.gone.clear();
         self.flags_are_told();
     }
 }
@@ -133,6 +148,25 @@ impl Selected {
             SequenceSet::Saved => Ok(places_of(told, &self.saved)),
             SequenceSet::Ranges(ranges) if uid => Ok(uids_in(told, ranges)),
             SequenceSet::Ranges(ranges) => uids_numbered(told, ranges),
+        }
+    }
+
+    /// As [`Self::spans`], for SEARCH: a number that no message has is a criterion that none meets.
+    pub(super) fn spans_any(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Span>, Tagged> {
+        let count = u32::try_from(self.view.count()).unwrap_or(u32::MAX);
+        let within = |range: &(u32, u32)| {
+            let (from, to) = ordered(*range, count);
+            match range.0 == SequenceSet::LAST || range.1 == SequenceSet::LAST {
+                true => Some(*range).filter(|_| count > 0),
+                false => Some((from, to.min(count))).filter(|_| from <= count),
+            }
+        };
+        match set {
+            SequenceSet::Ranges(ranges) if !uid => {
+                let ranges = ranges.iter().filter_map(within).collect();
+                self.spans(&SequenceSet::Ranges(ranges), false)
+            }
+            _ => self.spans(set, uid),
         }
     }
 }
@@ -211,6 +245,12 @@ mod tests {
 
     const LAST: u32 = SequenceSet::LAST;
 
+    fn found(selected: &Selected, set: &SequenceSet) -> Result<Vec<Uid>, Tagged> {
+        let messages = &selected.view.told().messages;
+        let spans = selected.spans_any(set, false)?;
+        Ok(spans.into_iter().flat_map(|span| &messages[span]).map(|entry| entry.uid).collect())
+    }
+
     /// The client knows UIDs 2, 5, 6 and 9.
     async fn selected() -> (Arc<Memory>, Selected) {
         let memory = Memory::new();
@@ -255,6 +295,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_search_for_numbers_that_no_message_has_finds_the_others() {
+        let (_memory, selected) = selected().await;
+        for (ranges, expected) in [
+            (vec![(1000, 1000)], vec![]),
+            (vec![(3, 1000)], vec![6, 9]),
+            (vec![(9, 7), (1, 1)], vec![2]),
+            (vec![(7, LAST)], vec![9]),
+        ] {
+            let found = found(&selected, &SequenceSet::Ranges(ranges.clone()));
+            let expected = expected.into_iter().map(uid).collect();
+            assert_eq!(found, Ok(expected), "{ranges:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_empty_folder_has_no_last_message() {
         let (memory, _) = selected().await;
         memory.add("Empty", None);
@@ -267,6 +322,8 @@ mod tests {
         }
         assert!(resolve((1, 1), false).is_err());
         assert_eq!(resolve((1, 1), true), Ok(Vec::new()));
+        let set = SequenceSet::Ranges(vec![(1, 1), (LAST, LAST), (3, LAST)]);
+        assert_eq!(found(&selected, &set), Ok(Vec::new()));
     }
 
     #[tokio::test]
@@ -279,6 +336,7 @@ mod tests {
         assert_eq!(selected.resolve(&SequenceSet::Saved, true), Ok(vec![uid(2), uid(9)]));
         assert!(selected.view.is_gone(uid(9)) && !selected.view.is_gone(uid(3)));
         assert_eq!((selected.view.count(), selected.view.seq(uid(9))), (4, Some(4)));
+        assert!(selected.view.entry(uid(9)).is_some(), "as it was last");
         selected.view.catch_up();
         assert_eq!(selected.resolve(&SequenceSet::Saved, false), Ok(vec![uid(2)]));
         assert_eq!((selected.view.count(), selected.view.uid(4)), (3, None));

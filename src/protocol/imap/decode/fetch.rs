@@ -85,7 +85,7 @@ fn item(words: &mut Words<'_>) -> Read<FetchItem> {
         "BODY.PEEK" => FetchItem::Section(section(words, true)?),
         "BINARY" => binary(words, false)?,
         "BINARY.PEEK" => binary(words, true)?,
-        "BINARY.SIZE" => FetchItem::BinarySize(binary_part(words)?),
+        "BINARY.SIZE" => binary_size(words)?,
         "MODSEQ" => FetchItem::ModSeq,
         "EMAILID" => FetchItem::EmailId,
         "THREADID" => FetchItem::ThreadId,
@@ -162,26 +162,33 @@ fn field_name(words: &mut Words<'_>) -> Read<String> {
 }
 
 fn binary(words: &mut Words<'_>, peek: bool) -> Read<FetchItem> {
-    let part = binary_part(words)?;
-    Ok(FetchItem::Binary { part, peek, partial: partial(words)? })
+    let asked = section(words, peek)?;
+    Ok(match asked.text {
+        SectionText::Whole => FetchItem::Binary { part: asked.part, peek, partial: asked.partial },
+        _ => FetchItem::BinaryText(asked),
+    })
 }
 
-/// `section-binary = "[" [section-part] "]"`.
-fn binary_part(words: &mut Words<'_>) -> Read<Vec<u32>> {
-    words.expect(b'[', "a section in brackets is expected")?;
-    match part(words)? {
-        (part, false) if words.eat(b']') => Ok(part),
-        _ => Err("BINARY takes part numbers only"),
+fn binary_size(words: &mut Words<'_>) -> Read<FetchItem> {
+    let asked = section(words, true)?;
+    match (asked.partial, &asked.text) {
+        (Some(_), _) => Err("BINARY.SIZE is of a whole section"),
+        (None, SectionText::Whole) => Ok(FetchItem::BinarySize(asked.part)),
+        (None, _) => Ok(FetchItem::BinaryTextSize(asked)),
     }
 }
 
-/// `partial = "<" number64 "." nz-number64 ">"`; maybe none.
+/// `partial = "<" number64 "." nz-number64 ">"`; maybe none. Without a length it is the rest, which
+/// Dovecot's tests ask for.
 fn partial(words: &mut Words<'_>) -> Read<Option<(u64, u64)>> {
     const BROKEN: &str = "a partial is written as <offset.length>";
     if !words.eat(b'<') {
         return Ok(None);
     }
     let offset = words.number()?;
+    if words.eat(b'>') {
+        return Ok(Some((offset, u64::MAX)));
+    }
     words.expect(b'.', BROKEN)?;
     let length = words.number()?;
     words.expect(b'>', BROKEN)?;

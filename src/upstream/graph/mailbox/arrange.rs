@@ -7,6 +7,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::item::not_stored;
 use super::list::{self, List};
 use super::name::{self, INBOX, Level};
 use super::tree::Node;
@@ -45,8 +46,19 @@ async fn make_all(engine: &Engine, mut list: List, path: &str) -> Result<List, E
             let text = "the service made a folder of another name than it was asked for";
             return Err(Error::new(Kind::Rejected, text));
         }
+        not_subscribed(engine, &path[..end]).await?;
     }
     Ok(list)
+}
+
+/// A folder that a client makes is subscribed when a client says so (RFC 9051 section 6.3.7), unless
+/// its name is in the list already. One that was made elsewhere is subscribed, or nobody saw it.
+async fn not_subscribed(engine: &Engine, path: &str) -> Result<(), Error> {
+    let decided = engine.store.subscriptions().await.map_err(not_stored)?;
+    match decided.iter().any(|(name, _)| name == path) {
+        true => Ok(()),
+        false => engine.store.subscribe(path, false).await.map_err(not_stored),
+    }
 }
 
 /// Where the names of missing folders end in the path, the highest first.

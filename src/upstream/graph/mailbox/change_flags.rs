@@ -80,8 +80,8 @@ impl Job {
     /// `None` when nothing becomes different.
     fn new(known: Known, change: &FlagChange) -> Option<Self> {
         let after = known.flags.changed(change);
-        let patch = flag_patch(&known.flags, &after)?;
         let is_draft = !known.revision.is_empty();
+        let patch = flag_patch(&known.flags, &after, is_draft)?;
         Some(Self { graph_id: known.graph_id, etag: known.etag, is_draft, after, patch })
     }
 
@@ -196,7 +196,7 @@ impl Round {
                 continue;
             };
             let after = message.flags.changed(change);
-            match flag_patch(&message.flags, &after) {
+            match flag_patch(&message.flags, &after, !message.revision.is_empty()) {
                 Some(patch) => {
                     let graph_id = job.graph_id.clone();
                     // Edited meanwhile or not: the next delta tells.
@@ -280,6 +280,6 @@ mod tests {
         assert_eq!((part.method, part.path.as_str()), (Method::PATCH, "/messages/A%3D"));
         assert_eq!(part.body, Some(serde_json::json!({ "isRead": true })));
         let draft = FlagChange::Add(Flags::default().with(Flag::Draft));
-        assert!(Job::new(known(Flags::default()), &draft).is_none());
+        assert!(Job::new(known(Flags::default()), &draft).is_some());
     }
 }

@@ -4,6 +4,7 @@
 //! not in the snapshot would be missing until the next start. Rule: storing and publishing are one
 //! task that nobody's end interrupts, and the lock is held until it is over.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard as StdGuard, PoisonError, Weak};
 
@@ -334,13 +335,19 @@ impl Folder for OpenFolder {
         }
     }
 
-    fn claim_recent(&self) -> Uid {
+    fn recent(&self, claim: bool) -> Range<Uid> {
         let next = self.published().uid_next;
-        let from = {
+        let (from, next) = {
             let mut state = guarded(&self.shared.state);
-            std::mem::replace(&mut state.recent_from, next)
+            let from = state.recent_from;
+            // Another session may have claimed more meanwhile.
+            let next = next.max(from);
+            if claim {
+                state.recent_from = next;
+            }
+            (from, next)
         };
-        if from != next {
+        if claim && from != next {
             let (store, key) = (self.engine.store.clone(), self.key);
             tokio::spawn(async move {
                 if let Err(error) = store.set_recent(key, next).await {
@@ -348,7 +355,7 @@ impl Folder for OpenFolder {
                 }
             });
         }
-        from
+        from..next
     }
 
     fn headers(&self, uids: Vec<Uid>) -> BoxFuture<'_, Result<Vec<(Uid, Bytes)>, Error>> {

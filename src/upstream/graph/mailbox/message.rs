@@ -36,6 +36,10 @@ const ANSWERED_BIT: u64 = 1;
 const FORWARDED_BIT: u64 = 2;
 /// It came by APPEND without `\Draft`, and is a draft at the service all the same.
 const FINAL_BIT: u64 = 4;
+/// A client has set `\Draft` on what is none.
+const DRAFT_BIT: u64 = 8;
+/// A client has taken `\Draft` from an open draft.
+const NO_DRAFT_BIT: u64 = 16;
 
 /// The properties that the index needs, as `$select=…&$expand=…` of a listing or a single GET,
 /// without `?` (Graph page `resources/extended-properties-overview`).
@@ -102,9 +106,10 @@ pub(super) fn came_by_append(json: &Value) -> bool {
     property(json, DATE).is_some()
 }
 
-/// The change that makes `after` of `before`; `None` when there is nothing to write. `\Draft` can't
-/// be written (Graph page `api/message-update`).
-pub(super) fn flag_patch(before: &Flags, after: &Flags) -> Option<Value> {
+/// The change that makes `after` of `before`; `None` when there is nothing to write. `isDraft` can't
+/// be written (Graph page `api/message-update`): a `\Draft` that differs from it is kept in our own
+/// property. `is_open`: somebody may edit the message, it has a revision.
+pub(super) fn flag_patch(before: &Flags, after: &Flags, is_open: bool) -> Option<Value> {
     let mut patch = serde_json::Map::new();
     let mut properties = Vec::new();
     let differs = |flag| (before.has(flag) != after.has(flag)).then(|| after.has(flag));
@@ -128,6 +133,9 @@ pub(super) fn flag_patch(before: &Flags, after: &Flags) -> Option<Value> {
         patch.insert("categories".to_owned(), json!(names));
     }
     properties.extend(verb_properties(before, after));
+    if state(before, is_open) != state(after, is_open) {
+        properties.push(json!({ "id": STATE, "value": state(after, is_open).to_string() }));
+    }
     if !properties.is_empty() {
         patch.insert("singleValueExtendedProperties".to_owned(), json!(properties));
     }
@@ -136,13 +144,14 @@ pub(super) fn flag_patch(before: &Flags, after: &Flags) -> Option<Value> {
 
 /// As [`flag_patch`], for a message that APPEND has just brought: its date and state too.
 pub(super) fn append_patch(before: &Flags, after: &Flags, date: OffsetDateTime) -> Value {
-    let mut patch = flag_patch(before, after).unwrap_or_else(|| json!({}));
+    let is_open = after.has(Flag::Draft);
+    let mut patch = flag_patch(before, after, is_open).unwrap_or_else(|| json!({}));
     let mut properties = match patch["singleValueExtendedProperties"].take() {
         Value::Array(properties) => properties,
         _ => Vec::new(),
     };
     properties.retain(|property| property["id"] != STATE);
-    properties.push(json!({ "id": STATE, "value": state(after).to_string() }));
+    properties.push(json!({ "id": STATE, "value": state(after, is_open).to_string() }));
     if let Ok(date) = date.format(&Rfc3339) {
         properties.push(json!({ "id": DATE, "value": date }));
     }
@@ -171,20 +180,18 @@ fn verb_properties(before: &Flags, after: &Flags) -> Vec<Value> {
         (true, _) => ("102", "261"),
         (false, true) => ("104", "262"),
     };
-    vec![
-        json!({ "id": VERB, "value": verb }),
-        json!({ "id": ICON, "value": icon }),
-        json!({ "id": STATE, "value": state(after).to_string() }),
-    ]
+    vec![json!({ "id": VERB, "value": verb }), json!({ "id": ICON, "value": icon })]
 }
 
-/// Without `\Draft` here a message is final, whatever the service calls it: only such a one that is
-/// a draft there needs the bit, and it harms no other.
-fn state(flags: &Flags) -> u64 {
+/// A message that is not open is final, whatever the service calls it: only such a one that is a
+/// draft there needs the bit, and it harms no other.
+fn state(flags: &Flags, is_open: bool) -> u64 {
     let bit = |on, bit| if on { bit } else { 0 };
     bit(flags.has(Flag::Answered), ANSWERED_BIT)
         | bit(flags.has_keyword(FORWARDED), FORWARDED_BIT)
-        | bit(!flags.has(Flag::Draft), FINAL_BIT)
+        | bit(!is_open, FINAL_BIT)
+        | bit(flags.has(Flag::Draft) && !is_open, DRAFT_BIT)
+        | bit(!flags.has(Flag::Draft) && is_open, NO_DRAFT_BIT)
 }
 
 fn flags(json: &Value) -> Flags {
@@ -193,7 +200,8 @@ fn flags(json: &Value) -> Flags {
     let state = property(json, STATE).and_then(number).unwrap_or(0);
     flags.set(Flag::Seen, json["isRead"].as_bool().unwrap_or(false));
     flags.set(Flag::Flagged, is_word(&json["flag"]["flagStatus"], "flagged"));
-    flags.set(Flag::Draft, is_open_draft(json));
+    let is_draft = is_open_draft(json) && state & NO_DRAFT_BIT == 0;
+    flags.set(Flag::Draft, is_draft || state & DRAFT_BIT != 0);
     flags.set(Flag::Deleted, property(json, DELETED).and_then(number).unwrap_or(0) != 0);
     flags.set(Flag::Answered, matches!(verb, 102 | 103) || state & ANSWERED_BIT != 0);
     let is_forwarded = verb == 104 || state & FORWARDED_BIT != 0;
@@ -411,11 +419,14 @@ mod tests {
                 { "id": STATE, "value": state },
             ] })
         };
+        let state =
+            |value| json!({ "singleValueExtendedProperties": [{ "id": STATE, "value": value }] });
         let deleted =
             |value| json!({ "singleValueExtendedProperties": [{ "id": DELETED, "value": value }] });
         for (before, after, expected) in [
             ("\\Seen a", "\\Seen A", None),
-            ("\\Draft", "", None),
+            ("", "\\Draft", Some(state("12"))),
+            ("\\Draft", "", Some(state("4"))),
             ("", "\\Seen", Some(json!({ "isRead": true }))),
             ("\\Seen", "", Some(json!({ "isRead": false }))),
             ("", "\\Flagged", Some(json!({ "flag": { "flagStatus": "flagged" } }))),
@@ -428,12 +439,35 @@ mod tests {
             ("\\Deleted", "", Some(deleted("0"))),
             ("", "\\Answered", Some(verb("102", "261", "5"))),
             ("\\Answered", "", Some(verb("0", "256", "4"))),
-            ("\\Draft", "\\Draft $Forwarded", Some(verb("104", "262", "2"))),
+            ("\\Draft", "\\Draft $Forwarded", Some(verb("104", "262", "14"))),
             ("\\Answered", "\\Answered $Forwarded", Some(verb("104", "262", "7"))),
             ("$Forwarded", "\\Answered $Forwarded", Some(verb("102", "261", "7"))),
             ("\\Answered $Forwarded", "$Forwarded", Some(verb("104", "262", "6"))),
         ] {
-            assert_eq!(flag_patch(&set(before), &set(after)), expected, "{before} > {after}");
+            let patch = flag_patch(&set(before), &set(after), false);
+            assert_eq!(patch, expected, "{before} > {after}");
+        }
+        // Of an open draft.
+        let patch = |before, after| flag_patch(&set(before), &set(after), true);
+        assert_eq!(patch("\\Draft", ""), Some(state("16")));
+        assert_eq!(patch("", "\\Draft"), Some(state("0")));
+        assert_eq!(patch("\\Draft", "\\Draft $Forwarded"), Some(verb("104", "262", "2")));
+    }
+
+    #[test]
+    fn draft_is_kept_where_the_service_has_no_place_for_it() {
+        for (is_draft, state, expected, is_open) in [
+            (false, "0", false, false),
+            (false, "12", true, false),
+            (true, "0", true, true),
+            (true, "16", false, true),
+            (true, "4", false, false),
+            (true, "12", true, false),
+        ] {
+            let mut message = with(&[(STATE, state)]);
+            message["isDraft"] = json!(is_draft);
+            let found = (flags(&message).has(Flag::Draft), !revision(&message).is_empty());
+            assert_eq!(found, (expected, is_open), "{is_draft} {state}");
         }
     }
 

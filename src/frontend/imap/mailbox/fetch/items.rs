@@ -111,8 +111,16 @@ impl Response {
                 }
             }
             FetchItem::Section(asked) => {
-                self.push(label(asked));
+                self.push(label("BODY", asked));
                 self.add_section(read, asked);
+            }
+            FetchItem::BinaryText(asked) => {
+                self.push(label("BINARY", asked));
+                self.add_section(read, asked);
+            }
+            FetchItem::BinaryTextSize(asked) => {
+                self.push(label("BINARY.SIZE", asked));
+                self.push(section_size(read, asked).to_string());
             }
             FetchItem::Binary { part, partial, .. } => {
                 self.push(format!("BINARY[{}]{} ", numbers(part), origin(*partial)));
@@ -294,9 +302,21 @@ fn clip(range: Range<u64>, partial: Option<(u64, u64)>) -> Range<u64> {
     start..start.saturating_add(length).min(range.end)
 }
 
+/// Octets of a section; 0 where there is none.
+fn section_size(read: &LastRead, asked: &FetchSection) -> u64 {
+    match find_section(read, asked) {
+        None => 0,
+        Some(Section::Range(range)) => {
+            let size = read.content.size();
+            range.end.min(size) - range.start.min(size)
+        }
+        Some(Section::Bytes(octets)) => octets.len() as u64,
+    }
+}
+
 /// `BODY[…]<…>` and a space: a section is called what the client called it.
-fn label(asked: &FetchSection) -> Vec<u8> {
-    let mut label = format!("BODY[{}", numbers(&asked.part)).into_bytes();
+fn label(item: &str, asked: &FetchSection) -> Vec<u8> {
+    let mut label = format!("{item}[{}", numbers(&asked.part)).into_bytes();
     if !asked.part.is_empty() && asked.text != SectionText::Whole {
         label.push(b'.');
     }
@@ -380,7 +400,7 @@ mod tests {
             ),
         ] {
             let asked = FetchSection { part, text, peek: true, partial };
-            assert_eq!(String::from_utf8_lossy(&label(&asked)), expected);
+            assert_eq!(String::from_utf8_lossy(&label("BODY", &asked)), expected);
         }
     }
 }

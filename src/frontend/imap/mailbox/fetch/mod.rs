@@ -38,7 +38,7 @@ const MAX_ITEMS: usize = 64;
 /// Messages that can't be had, after which the others are not asked for.
 const MAX_FAILED: usize = 20;
 /// The answer where messages have been removed by somebody else (RFC 5530).
-pub(super) const EXPUNGED: &str = "NO [EXPUNGEISSUED] some of the messages no longer exist";
+pub(super) const EXPUNGED: &str = "NO [EXPUNGEISSUED] some of the messages have been deleted";
 
 /// FETCH and UID FETCH.
 pub(super) async fn run(session: &mut Session, fetch: &Fetch) -> Outcome {
@@ -57,7 +57,9 @@ pub(super) async fn run(session: &mut Session, fetch: &Fetch) -> Outcome {
         let entry = |uid: &Uid| selected.view.entry(*uid);
         uids.retain(|uid| entry(uid).is_some_and(|entry| entry.modseq.0 > since));
     }
+    let news = selected.new_keywords();
     let mut job = Job::new(selected, items, uids);
+    session.client.push(news);
     let outcome = match tell_vanished(session, fetch).await {
         Ok(()) => job.serve(session).await,
         Err(stop) => Err(stop),
@@ -148,11 +150,15 @@ async fn tell_vanished(session: &mut Session, fetch: &Fetch) -> Result<(), Stop>
 fn depth(item: &FetchItem) -> Option<Depth> {
     match item {
         FetchItem::Structure(_) => Some(Depth::Parts),
-        FetchItem::Section(section) if section.part.is_empty() => match section.text {
-            SectionText::Whole => Some(Depth::Octets),
-            _ => Some(Depth::Header),
-        },
-        FetchItem::Section(_) => Some(Depth::Parts),
+        FetchItem::Section(section)
+        | FetchItem::BinaryText(section)
+        | FetchItem::BinaryTextSize(section) => {
+            Some(match (section.part.is_empty(), &section.text) {
+                (true, SectionText::Whole) => Depth::Octets,
+                (true, _) => Depth::Header,
+                (false, _) => Depth::Parts,
+            })
+        }
         FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => {
             Some(if part.is_empty() { Depth::Octets } else { Depth::Parts })
         }
@@ -165,7 +171,7 @@ fn depth(item: &FetchItem) -> Option<Depth> {
 /// True for items that mean that the message has been read.
 fn sets_seen(item: &FetchItem) -> bool {
     match item {
-        FetchItem::Section(section) => !section.peek,
+        FetchItem::Section(section) | FetchItem::BinaryText(section) => !section.peek,
         FetchItem::Binary { peek, .. } => !peek,
         FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
         _ => false,
@@ -276,17 +282,9 @@ impl Job {
         let mut source = Source { entry: &entry, recent, header, read: read.as_mut() };
         let response = self.respond(seq, &mut source).await;
         let response = response.map_err(|failure| stop_for(session, failure))?;
-        self.tell_keywords(session, &entry);
         response.send(&mut session.client, read.as_ref().map(|read| &read.content)).await?;
         self.sent(session, &entry, read);
         Ok(())
-    }
-
-    fn tell_keywords(&self, session: &mut Session, entry: &Entry) {
-        let Session { client, state: State::Selected(selected), .. } = session else { return };
-        if self.items.contains(&FetchItem::Flags) {
-            client.push(selected.news_of_keywords(&entry.flags).unwrap_or_default());
-        }
     }
 
     async fn respond(&self, seq: u32, source: &mut Source<'_>) -> Result<Response, Failure> {

@@ -105,6 +105,8 @@ async fn sections_are_octets_of_the_message() {
         ("BODY.PEEK[7]", "BODY[7] NIL"),
         ("BINARY.PEEK[2]", "BINARY[2] {7}\r\nABCDEFG"),
         ("BINARY.PEEK[2]<2.3>", "BINARY[2]<2> {3}\r\nCDE"),
+        ("BINARY.PEEK[2]<5>", "BINARY[2]<5> {2}\r\nFG"),
+        ("BINARY.PEEK[3.MIME]<0.7>", "BINARY[3.MIME]<0> {7}\r\nContent"),
         ("BINARY.PEEK[2]<5.3>", "BINARY[2]<5> {2}\r\nFG"),
         ("BINARY.PEEK[2]<7.3>", "BINARY[2]<7> \"\""),
         ("BINARY.PEEK[4]", "BINARY[4] ~{3}\r\na\0b"),
@@ -253,7 +255,7 @@ async fn messages_that_are_gone_are_left_out_and_named() {
     let answer = ask(&mut client, "b FETCH 1:3 BODY.PEEK[TEXT]<0.5>").await;
     let expected = "* 1 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\n\
         * 3 FETCH (BODY[TEXT]<0> {5}\r\nHello)\r\n\
-        b NO [EXPUNGEISSUED] some of the messages no longer exist";
+        b NO [EXPUNGEISSUED] some of the messages have been deleted";
     assert_eq!(answer, expected);
     let answer = ask(&mut client, "c FETCH 2 ENVELOPE").await;
     assert!(answer.starts_with("c NO [EXPUNGEISSUED] "), "{answer}");

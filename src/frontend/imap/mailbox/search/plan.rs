@@ -12,6 +12,7 @@ use super::sent::sent_date;
 use crate::frontend::imap::mailbox::view::Span;
 use crate::frontend::imap::mailbox::{Selected, Tagged, fetch};
 use crate::mail::mailbox::{Entry, Flag, Uid};
+use crate::protocol::imap::envelope::addresses::{Address, addresses};
 use crate::protocol::imap::request::SearchKey;
 use crate::protocol::mime::fields;
 use crate::protocol::mime::structure::{contains, decoded_values};
@@ -30,6 +31,9 @@ const MAIN_FIELDS: [&str; 11] = [
     "message-id",
     "references",
 ];
+
+/// Those of them that hold addresses.
+const ADDRESS_FIELDS: [&str; 6] = ["from", "sender", "reply-to", "to", "cc", "bcc"];
 
 /// A key, its sets resolved.
 #[derive(Clone, Debug)]
@@ -141,7 +145,7 @@ impl Plan {
     ) -> Result<Node, Tagged> {
         let among = |set, uid| {
             let messages = &selected.view.told().messages;
-            let spans = selected.spans(set, uid)?.into_iter();
+            let spans = selected.spans_any(set, uid)?.into_iter();
             let range = |span: Span| messages[span.start].uid..=messages[span.end - 1].uid;
             let ranges = spans.map(range);
             Ok::<_, Tagged>(Node::Among(ranges.collect()))
@@ -279,6 +283,18 @@ pub(super) fn header_holds(header: &[u8], text: &str) -> bool {
     })
 }
 
+/// The addresses of a field as ENVELOPE has them, without comments and white space within.
+fn plain_addresses(value: &str) -> String {
+    let mailbox = |address| match address {
+        Address::Mailbox(mailbox) => {
+            let (local, host) = (mailbox.local, mailbox.host);
+            Some(String::from_utf8_lossy(&[&local[..], b"@", &host[..]].concat()).into_owned())
+        }
+        _ => None,
+    };
+    addresses(value.as_bytes()).into_iter().filter_map(mailbox).collect::<Vec<_>>().join(" ")
+}
+
 impl Known<'_> {
     /// That of the message which is served.
     fn size(&self) -> Option<u64> {
@@ -292,7 +308,11 @@ impl Known<'_> {
             true => self.header,
             false => self.read.map(|read| &read.header[..]),
         };
-        let values = decoded_values(header?, name);
+        let mut values = decoded_values(header?, name);
+        if ADDRESS_FIELDS.contains(&name) {
+            let plain: Vec<String> = values.iter().map(|value| plain_addresses(value)).collect();
+            values.extend(plain);
+        }
         // The empty string asks whether there is such a field (RFC 9051 section 6.4.4).
         Some(values.iter().any(|value| text.is_empty() || contains(value, text)))
     }

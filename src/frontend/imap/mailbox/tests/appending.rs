@@ -12,8 +12,13 @@ async fn a_message_is_asked_for_stored_and_named() {
     let date = "\" 3-Mar-2026 10:00:00 +0200\"";
     let command = format!("t APPEND INBOX (\\Seen $Label) {date} {{{length}}}\r\n");
     play.client.transcript(&[(&command, "+ go ahead\r\n")]).await;
-    let answer = "* 4 EXISTS\r\n* 4 RECENT\r\nt OK [APPENDUID 1000 4] APPEND completed\r\n";
-    play.client.transcript(&[(&format!("{ONE}\r\n"), answer)]).await;
+    let flags =
+        "\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent $Important $Label";
+    let answer = format!(
+        "* FLAGS ({flags})\r\n* OK [PERMANENTFLAGS ({flags} \\*)] kept\r\n* 4 EXISTS\r\n\
+         * 4 RECENT\r\nt OK [APPENDUID 1000 4] APPEND completed\r\n"
+    );
+    play.client.transcript(&[(&format!("{ONE}\r\n"), &answer)]).await;
     let snapshot = play.inbox.snapshot();
     let entry = &snapshot.messages[3];
     assert!(entry.flags.has(Flag::Seen) && entry.flags.has_keyword("$label"));

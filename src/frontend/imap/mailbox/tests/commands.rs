@@ -12,12 +12,12 @@ async fn every_command_in_every_state() {
     let folder = memory.open("INBOX").await.expect("there");
     let selected = State::Selected(Box::new(Selected {
         name: "INBOX".to_owned(),
+        keywords: super::super::keywords::Keywords::of(&folder.snapshot()),
         view: super::super::View::new(folder.snapshot()),
         folder,
         read_only: false,
         saved: Vec::new(),
         recent: Vec::new(),
-        keywords: Default::default(),
         last_read: None,
     }));
     let no_folder = Some("BAD no folder is selected");

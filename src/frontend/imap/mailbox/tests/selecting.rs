@@ -27,7 +27,7 @@ async fn select_tells_all_that_there_is_to_know() {
         "* 3 EXISTS".to_owned(),
         "* 3 RECENT".to_owned(),
         "* OK [UNSEEN 2] the first unseen".to_owned(),
-        format!("* OK [PERMANENTFLAGS ({flags} {keywords} \\*)] kept"),
+        format!("* OK [PERMANENTFLAGS ({flags} \\Draft {keywords} \\*)] kept"),
         "* OK [UIDVALIDITY 1000] UIDs are valid".to_owned(),
         "* OK [UIDNEXT 4] the next".to_owned(),
         "* OK [HIGHESTMODSEQ 6] the highest".to_owned(),

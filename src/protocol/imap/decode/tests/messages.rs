@@ -31,6 +31,15 @@ fn items_are_read() {
         ("(RFC822 RFC822.HEADER rfc822.text)", vec![Rfc822, Rfc822Header, Rfc822Text]),
         ("BINARY[1.2]", vec![Binary { part: vec![1, 2], peek: false, partial: None }]),
         ("BINARY.PEEK[]<5.6>", vec![Binary { part: vec![], peek: true, partial: Some((5, 6)) }]),
+        (
+            "BINARY.PEEK[1.TEXT]<7>",
+            vec![BinaryText(FetchSection {
+                part: vec![1],
+                text: SectionText::Text,
+                peek: true,
+                partial: Some((7, u64::MAX)),
+            })],
+        ),
         ("BINARY.SIZE[4]", vec![BinarySize(vec![4])]),
     ] {
         assert_eq!(items(list), expected, "{list}");
@@ -47,10 +56,8 @@ fn items_are_read() {
         "FETCH 1 (FLAGS,UID)",
         "FETCH 1 (FLAGS",
         "FETCH 1 (FLAGS)(CHANGEDSINCE 1)",
-        "FETCH 1 BINARY[1.TEXT]",
-        "FETCH 1 BINARY[1.]",
-        "FETCH 1 BINARY[TEXT]",
         "FETCH 1 BINARY.SIZE[1]<0.1>",
+        "FETCH 1 BINARY[1.]",
     ]);
     let many = format!("FETCH 1 ({})", "BODY[] ".repeat(101));
     refused(&[many.as_str()]);
@@ -104,7 +111,7 @@ fn sections_are_read() {
         "FETCH 1 BODY[HEADER.FIELDS (a]",
         "FETCH 1 BODY[HEADER.FIELDS ({3}\r\na\nb)]",
         "FETCH 1 BODY[TEXT]<>",
-        "FETCH 1 BODY[TEXT]<1>",
+        "FETCH 1 BODY[TEXT]<1.>",
         "FETCH 1 BODY[TEXT]<1.0>",
         "FETCH 1 BODY[TEXT]<1.2",
         "FETCH 1 BODY.PEEK",

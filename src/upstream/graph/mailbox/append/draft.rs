@@ -28,7 +28,7 @@ const POLICY: Policy = Policy { save_to_sent_items: true, large_messages: LargeM
 impl Job<'_> {
     /// The message in Drafts, complete.
     pub(super) async fn draft(&mut self) -> Result<Value, Error> {
-        let mime = Mime::whole(&self.message);
+        let mime = self.mime();
         let size = mime.encoded_size();
         let limit = &self.engine.appending.limit;
         if size <= limit.octets() {

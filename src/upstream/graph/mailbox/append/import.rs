@@ -13,7 +13,6 @@ use super::lost::Posted;
 use super::{DOING, Job};
 use crate::mail::Error;
 use crate::upstream::graph::ask::Target;
-use crate::upstream::graph::body::Mime;
 use crate::upstream::graph::client::{Answer, Payload, percent_encode};
 use crate::upstream::graph::mailbox::item::{error_code, not_stored};
 use crate::upstream::graph::mailbox::message::instant;
@@ -27,8 +26,9 @@ impl Job<'_> {
     /// The message in its folder; `None` where that way is shut.
     pub(super) async fn import(&mut self) -> Result<Option<Value>, Error> {
         let limit = &self.engine.appending.limit;
-        let payload = Payload::Mime(Mime::whole(&self.message));
-        let size = Mime::whole(&self.message).encoded_size();
+        let mime = self.mime();
+        let size = mime.encoded_size();
+        let payload = Payload::Mime(mime);
         if size > limit.octets() || self.is_refused().await? {
             return Ok(None);
         }

@@ -31,8 +31,11 @@ use super::message::{append_patch, etag, new_message, parent};
 use super::{Engine, OpenFolder, header};
 use crate::mail::mailbox::{Appended, Flag, Flags, Keyword, Size};
 use crate::mail::{Error, Kind, Message};
+use crate::protocol::mime::fields;
+use crate::protocol::mime::outline::Segment;
 use crate::store::{AppendRecord, Changes, FolderKey, Known, NewMessage};
 use crate::upstream::graph::ask::{Ask, Target, Urgency};
+use crate::upstream::graph::body::Mime;
 use crate::upstream::graph::client::{Answer, Payload};
 use crate::upstream::graph::delivery::{RequestLimit, message_id};
 pub(super) use journal::recover;
@@ -41,6 +44,10 @@ const DOING: &str = "storing a message";
 /// A client has its answer so long after there is one. Until then the record stays: should the
 /// process end before the answer is on its way, the client appends again.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// A field that changes nothing of how a message is read.
+const FIELD: &[u8] = b"MIME-Version: 1.0\r\n";
+/// [`FIELD`] as a whole header.
+const FIELD_ALONE: &[u8] = b"MIME-Version: 1.0\r\n\r\n";
 
 /// Of APPENDs of one message to one folder.
 type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -94,6 +101,16 @@ pub(super) async fn append(
     let turn = engine.appending.turn(&job.record);
     let _turn = turn.lock().await;
     job.run().await
+}
+
+/// What goes before a message whose header has no field: IMAP takes such a one (RFC 3501 section
+/// 6.3.11 asks for no field), Graph refuses it.
+fn field_for(header: &[u8]) -> Option<&'static [u8]> {
+    if fields(header).next().is_some() {
+        return None;
+    }
+    // Where no empty line begins the content either, all of the message is content.
+    Some(if header.starts_with(b"\r\n") { FIELD } else { FIELD_ALONE })
 }
 
 /// One APPEND.
@@ -193,6 +210,13 @@ impl<'a> Job<'a> {
             );
         }
         Ok(item)
+    }
+
+    /// The message as Graph takes it; the client's own bytes are what is kept of it.
+    fn mime(&self) -> Mime {
+        let own = field_for(&self.message.header).map(Segment::Text);
+        let whole = Segment::Range(0..self.message.size());
+        Mime::of(&self.message, own.into_iter().chain([whole]).collect())
     }
 
     /// Says once for each mailbox what becomes of messages that clients store.

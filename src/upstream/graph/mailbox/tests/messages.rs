@@ -272,12 +272,12 @@ async fn recent_messages_are_claimed_once() {
         all.remove(0).expect("a status")
     };
     assert_eq!(status().await.recent, 2);
-    assert_eq!(inbox.claim_recent(), Uid::FIRST);
+    assert_eq!(inbox.recent(true), Uid::FIRST..uid(3));
     assert_eq!(status().await.recent, 0);
     desk.service.mail().add("id-inbox", "c");
     inbox.refresh().await.expect("followed");
-    assert_eq!(inbox.claim_recent(), uid(3));
-    assert_eq!(inbox.claim_recent(), uid(4));
+    assert_eq!(inbox.recent(true), uid(3)..uid(4));
+    assert_eq!(inbox.recent(true), uid(4)..uid(4));
 }
 
 #[tokio::test]
