@@ -98,8 +98,7 @@ pub fn message(number: usize) -> Vec<u8> {
     let words = "The quarterly figures are attached; please have a look before Thursday. ";
     let paragraph = |lines: usize| format!("{words}\r\n").repeat(lines);
     let attachment =
-        format!("{}\r\n", "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoKPDwvTGVuZ3RoIDMgMCBS".repeat(1))
-            .repeat(24);
+        format!("{}\r\n", "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoKPDwvTGVuZ3RoIDMgMCBS").repeat(24);
     format!(
         "Received: from mx.example.com by mail.contoso.example; Mon, 23 Nov 2026 10:00:00 +0000\r\n\
          From: Jane Roe <jane@example.com>\r\nTo: Office <office@contoso.example>\r\n\
