@@ -41,7 +41,7 @@ use crate::frontend::connected::Connected;
 use crate::frontend::conversation::Parting;
 #[cfg(test)]
 use crate::frontend::memory;
-use crate::mail::mailbox::{Keyword, Uid};
+use crate::mail::mailbox::Uid;
 use crate::mail::{Folder, Mailbox};
 
 /// A client that is in.

@@ -153,7 +153,7 @@ impl Selected {
 
     /// As [`Self::spans`], for SEARCH: a number that no message has is a criterion that none meets.
     pub(super) fn spans_any(&self, set: &SequenceSet, uid: bool) -> Result<Vec<Span>, Tagged> {
-        let count = u32::try_from(self.view.count()).unwrap_or(u32::MAX);
+        let count = self.view.count();
         let within = |range: &(u32, u32)| {
             let (from, to) = ordered(*range, count);
             match range.0 == SequenceSet::LAST || range.1 == SequenceSet::LAST {

@@ -524,7 +524,7 @@ async fn what_a_crash_left_in_pieces_is_deleted_and_stored_anew() {
     store.note_append(&record).await.expect("stored");
     super::append::recover(&bench.engine).await.expect("done");
     assert!(bench.service.item(&other).is_none());
-    no_record_stays(&store).await;
+    no_record_stays(store).await;
 }
 
 #[tokio::test]
