@@ -243,6 +243,7 @@ impl Shared {
             uid_validity: now.uid_validity,
             highest_modseq: now.highest_modseq,
             size: now.messages.iter().map(|entry| entry.size.octets()).sum(),
+            object_id: object_id(now.uid_validity),
         })
     }
 
@@ -564,6 +565,10 @@ impl Folder for MemoryFolder {
         Arc::clone(&lock(&self.state).snapshot)
     }
 
+    fn object_id(&self) -> [u8; 16] {
+        object_id(lock(&self.state).snapshot.uid_validity)
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -709,4 +714,15 @@ fn main_fields(text: &[u8]) -> Bytes {
     }
     block.push_str("\r\n");
     Bytes::from(block)
+}
+
+/// In hex it ends with the number as it is written in decimal.
+fn object_id(uid_validity: u32) -> [u8; 16] {
+    let mut id = [0; 16];
+    let mut rest = uid_validity;
+    for byte in id.iter_mut().rev() {
+        *byte = ((rest / 10 % 10) << 4 | rest % 10) as u8;
+        rest /= 100;
+    }
+    id
 }

@@ -208,7 +208,7 @@ impl Row {
 
 /// The first 128 bits of SHA-256 over the immutable id: never stored, so that it survives the loss
 /// of the store.
-fn object_id(graph_id: &str) -> [u8; 16] {
+pub fn object_id(graph_id: &str) -> [u8; 16] {
     let digest = digest::digest(&digest::SHA256, graph_id.as_bytes());
     let mut id = [0; 16];
     id.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);

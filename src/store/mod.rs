@@ -25,6 +25,7 @@ use std::time::SystemTime;
 
 use sqlx::SqliteConnection;
 
+pub use messages::object_id;
 pub use record::{
     AppendRecord, Applied, Changes, FolderFacts, FolderKey, FolderRecord, Known, NewMessage, Stray,
     Update,

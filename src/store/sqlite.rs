@@ -33,9 +33,9 @@ const READERS: u32 = 4;
 /// ones are only opened; a broken page in them shows when it is read.
 const MAX_CHECKED: u64 = 64 << 20;
 
-/// After a broken store, UIDVALIDITY begins so far ahead of the clock (a day), once more for each
-/// one: the old one may have run ahead of it by as many seconds as it had folders.
-const VALIDITY_AHEAD: u32 = 100_000;
+/// After a broken store, UIDVALIDITY begins so many seconds ahead of the clock, once more for each
+/// one: it may have been begun in this very second, and folders made one by one run ahead of it.
+const VALIDITY_AHEAD: u32 = 60;
 
 /// SQLite's result codes (<https://www.sqlite.org/rescode.html>); extended ones have more bits.
 const SQLITE_BUSY: i32 = 5;

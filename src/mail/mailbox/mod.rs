@@ -75,6 +75,10 @@ pub trait Folder: Send + Sync {
     /// The messages as last heard.
     fn snapshot(&self) -> Arc<Snapshot>;
 
+    /// Names the folder for good, for MAILBOXID (RFC 8474): the same under another name, and no other
+    /// folder ever has it.
+    fn object_id(&self) -> [u8; 16];
+
     /// Becomes different with each new snapshot.
     fn changes(&self) -> watch::Receiver<u64>;
 
@@ -172,6 +176,8 @@ pub struct Status {
     pub highest_modseq: ModSeq,
     /// Octets, at least the sum of all sizes (RFC 8438).
     pub size: u64,
+    /// See [`Folder::object_id`].
+    pub object_id: [u8; 16],
 }
 
 /// Where a message was put (RFC 4315).

@@ -25,7 +25,7 @@ pub(super) async fn create(session: &mut Session, name: &str) -> Outcome {
     let names = [name.to_owned()];
     Ok(match mailbox.status(&names).await.pop() {
         Some(Ok(status)) => {
-            format!("OK [MAILBOXID ({})] CREATE completed", mailbox_id(status.uid_validity))
+            format!("OK [MAILBOXID ({})] CREATE completed", mailbox_id(status.object_id))
         }
         _ => "OK CREATE completed".to_owned(),
     })
@@ -140,7 +140,7 @@ pub(super) fn status_line(
                 write!(line, "APPENDLIMIT {}", session.mailbox.append_limit())
             }
             StatusItem::MailboxId => {
-                write!(line, "MAILBOXID ({})", mailbox_id(status.uid_validity))
+                write!(line, "MAILBOXID ({})", mailbox_id(status.object_id))
             }
         };
     }

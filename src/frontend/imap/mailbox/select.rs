@@ -84,14 +84,16 @@ fn summary(selected: &Selected, enabled: Enabled) -> String {
     text.push_str(&format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", now.uid_validity));
     text.push_str(&format!("* OK [UIDNEXT {}] the next\r\n", now.uid_next));
     text.push_str(&format!("* OK [HIGHESTMODSEQ {}] the highest\r\n", now.highest_modseq.0));
-    text.push_str(&format!("* OK [MAILBOXID ({})] for good\r\n", mailbox_id(now.uid_validity)));
+    text.push_str(&format!(
+        "* OK [MAILBOXID ({})] for good\r\n",
+        mailbox_id(selected.folder.object_id())
+    ));
     text
 }
 
-/// RFC 8474 section 4: a folder keeps its UIDVALIDITY when it is renamed, and no other folder of
-/// the mailbox ever has the same.
-pub(super) fn mailbox_id(uid_validity: u32) -> String {
-    format!("F{uid_validity}")
+/// RFC 8474 section 4.
+pub(super) fn mailbox_id(object_id: [u8; 16]) -> String {
+    object_id.iter().fold("F".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
 /// True when a folder was selected.

@@ -18,7 +18,7 @@ use super::item::not_stored;
 use super::{Engine, OpenFolder, list};
 use crate::mail::Error;
 use crate::mail::mailbox::{Flag, Size, Snapshot, Status};
-use crate::store::{FolderKey, FolderRecord};
+use crate::store::{FolderKey, FolderRecord, object_id};
 use crate::upstream::graph::ask::{NoPage, Page, Part, Urgency};
 use crate::upstream::graph::client::Answer;
 
@@ -152,7 +152,11 @@ async fn try_statuses(
         if let Some(at) = at {
             // Asked twice in one command: the second time it is as the first left it.
             outcomes[at].take().unwrap_or(Ok(()))?;
-            return Ok(of_snapshot(&followed[at].published(), followed[at].recent()));
+            let (snapshot, recent) = (followed[at].published(), followed[at].recent());
+            return Ok(Status {
+                object_id: object_id(&followed[at].graph_id),
+                ..of_snapshot(&snapshot, recent)
+            });
         }
         let record = records.iter().find(|record| record.key == node.record.key);
         record.map(of_record).ok_or_else(|| engine.no_folder(name))
@@ -171,6 +175,7 @@ fn of_record(record: &FolderRecord) -> Status {
         uid_validity: record.uid_validity,
         highest_modseq: record.highest_modseq,
         size: u64::from(facts.total) * GUESSED_SIZE,
+        object_id: object_id(&facts.graph_id),
     }
 }
 
@@ -183,6 +188,7 @@ fn of_snapshot(snapshot: &Snapshot, recent: u32) -> Status {
         Size::Estimated(octets) => octets.saturating_mul(2),
     };
     Status {
+        object_id: [0; 16],
         messages: count(snapshot.messages.len()),
         unseen: count(snapshot.messages.len() - with(Flag::Seen)),
         deleted: count(with(Flag::Deleted)),

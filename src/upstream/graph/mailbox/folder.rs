@@ -22,7 +22,7 @@ use crate::mail::mailbox::{
     Copied, Entry, FlagChange, Folder, ModSeq, Moved, Size, Snapshot, Uid, Watch,
 };
 use crate::mail::{Content, Error, Kind};
-use crate::store::{Applied, Changes, FolderKey, FolderRecord, MailboxStore};
+use crate::store::{Applied, Changes, FolderKey, FolderRecord, MailboxStore, object_id};
 
 /// An open folder, shared by all sessions.
 pub(in crate::upstream::graph) struct OpenFolder {
@@ -318,6 +318,10 @@ fn of(applied: &[Applied], key: FolderKey) -> Result<Applied, Error> {
 impl Folder for OpenFolder {
     fn snapshot(&self) -> Arc<Snapshot> {
         self.published()
+    }
+
+    fn object_id(&self) -> [u8; 16] {
+        object_id(&self.graph_id)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -93,7 +93,10 @@ async fn literals_are_asked_for_and_commands_that_are_wrong_are_bad() {
                 "INBOX (MESSAGES)\r\n",
                 "* STATUS \"INBOX\" (MESSAGES 3)\r\na OK STATUS completed\r\n",
             ),
-            ("b CREATE {3+}\r\nfoo\r\n", "b OK [MAILBOXID (F1001)] CREATE completed\r\n"),
+            (
+                "b CREATE {3+}\r\nfoo\r\n",
+                "b OK [MAILBOXID (F00000000000000000000000000001001)] CREATE completed\r\n",
+            ),
             ("c XYZZY\r\n", "c BAD unknown command\r\n"),
             ("d LOGIN erp \"pass word\"\r\n", "d BAD you have logged in already\r\n"),
         ])

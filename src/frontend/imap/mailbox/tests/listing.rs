@@ -122,7 +122,7 @@ async fn status_has_every_item() {
     let size: u64 = play.inbox.snapshot().messages.iter().map(|entry| entry.size.octets()).sum();
     let answer = format!(
         "* STATUS \"INBOX\" (MESSAGES 4 UNSEEN 3 DELETED 1 RECENT 4 UIDNEXT 5 UIDVALIDITY 1000 \
-         HIGHESTMODSEQ 5 APPENDLIMIT 1048576 MAILBOXID (F1000) SIZE {size})"
+         HIGHESTMODSEQ 5 APPENDLIMIT 1048576 MAILBOXID (F00000000000000000000000000001000) SIZE {size})"
     );
     play.hear(&format!("STATUS INBOX ({items} SIZE)"), &[&answer]).await;
 }
@@ -131,7 +131,7 @@ async fn status_has_every_item() {
 async fn folders_are_made_renamed_and_deleted() {
     let mut play = play().await;
     for (command, tagged) in [
-        ("CREATE New/Deep/", "OK [MAILBOXID (F1006)] CREATE completed"),
+        ("CREATE New/Deep/", "OK [MAILBOXID (F00000000000000000000000000001006)] CREATE completed"),
         ("CREATE New", "NO [ALREADYEXISTS] there is one of that name already (ref "),
         ("CREATE a//b", "NO [CANNOT] "),
         ("CREATE INBOX", "NO [ALREADYEXISTS] "),

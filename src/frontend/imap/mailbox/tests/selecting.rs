@@ -31,7 +31,7 @@ async fn select_tells_all_that_there_is_to_know() {
         "* OK [UIDVALIDITY 1000] UIDs are valid".to_owned(),
         "* OK [UIDNEXT 4] the next".to_owned(),
         "* OK [HIGHESTMODSEQ 6] the highest".to_owned(),
-        "* OK [MAILBOXID (F1000)] for good".to_owned(),
+        "* OK [MAILBOXID (F00000000000000000000000000001000)] for good".to_owned(),
     ];
     assert_eq!(play.ask("SELECT inbox", "OK [READ-WRITE] SELECT completed").await, first);
     let second = play.ask("EXAMINE INBOX", "OK [READ-ONLY] EXAMINE completed").await;

@@ -157,17 +157,19 @@ async fn a_keyword_is_told_before_the_message_that_has_it() {
     let mut play = Play::selected().await;
     let work = || Flags::from_parts(0, crate::mail::mailbox::Keyword::new("work"));
     play.inbox.outside(Outside::Flag(2, FlagChange::Add(work())));
-    let flags = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent \
-                 $Important work)";
-    play.hear("NOOP", &[flags, "* 2 FETCH (UID 2 FLAGS (work \\Recent))"]).await;
+    let usual = "\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent $Important";
+    let lists = |words: &str| {
+        let permanent = format!("* OK [PERMANENTFLAGS ({usual} {words} \\*)] kept");
+        [format!("* FLAGS ({usual} {words})"), permanent]
+    };
+    let [flags, permanent] = &lists("work");
+    play.hear("NOOP", &[flags, permanent, "* 2 FETCH (UID 2 FLAGS (work \\Recent))"]).await;
     play.inbox.outside(Outside::Flag(1, FlagChange::Add(work())));
     play.hear("NOOP", &["* 1 FETCH (UID 1 FLAGS (work \\Recent))"]).await;
     let play_flags = Flags::from_parts(0, crate::mail::mailbox::Keyword::new("play"));
     play.inbox.outside(Outside::Arrive(ONE, play_flags));
-    play.hear("NOOP", &["* 4 EXISTS", "* 4 RECENT"]).await;
-    let both = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $MDNSent \
-                $Important play work)";
-    play.hear("FETCH 4 FLAGS", &[both, "* 4 FETCH (FLAGS (play \\Recent))"]).await;
+    let [flags, permanent] = &lists("play work");
+    play.hear("NOOP", &[flags, permanent, "* 4 EXISTS", "* 4 RECENT"]).await;
     play.hear("FETCH 4 FLAGS", &["* 4 FETCH (FLAGS (play \\Recent))"]).await;
 }
 
