@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::sqlite::{Durability, unix_seconds};
+use super::sqlite::{Durability, uid_validity_now};
 use super::{Error, FolderFacts, FolderKey, FolderRecord, MailboxStore};
 use crate::mail::mailbox::{ModSeq, Uid};
 
@@ -148,7 +148,7 @@ async fn next_uid_validity(connection: &mut SqliteConnection, mailbox: i64) -> R
         .bind(mailbox)
         .fetch_one(&mut *connection)
         .await?;
-    let given = next.max(i64::from(unix_seconds()));
+    let given = next.max(i64::from(uid_validity_now()));
     sqlx::query("UPDATE mailbox SET next_uid_validity = ? WHERE key = ?")
         .bind(given + 1)
         .bind(mailbox)

@@ -33,9 +33,8 @@ const READERS: u32 = 4;
 /// ones are only opened; a broken page in them shows when it is read.
 const MAX_CHECKED: u64 = 64 << 20;
 
-/// After a broken store, UIDVALIDITY begins so many seconds ahead of the clock, once more for each
-/// one: it may have been begun in this very second, and folders made one by one run ahead of it.
-const VALIDITY_AHEAD: u32 = 60;
+/// After a broken store, UIDVALIDITY begins a minute ahead of the clock, once more for each one: it may have been begun in this very second, and folders made one by one run ahead of it.
+const VALIDITY_AHEAD: u32 = 60 * 8;
 
 /// SQLite's result codes (<https://www.sqlite.org/rescode.html>); extended ones have more bits.
 const SQLITE_BUSY: i32 = 5;
@@ -274,12 +273,20 @@ fn least_uid_validity(path: &Path) -> u32 {
     let broken = names.filter(|name| name.to_str().is_some_and(is_broken)).count();
     match u32::try_from(broken) {
         Ok(0) | Err(_) => 1,
-        Ok(broken) => unix_seconds().saturating_add(broken.saturating_mul(VALIDITY_AHEAD)),
+        Ok(broken) => uid_validity_now().saturating_add(broken.saturating_mul(VALIDITY_AHEAD)),
     }
 }
 
-/// The clock as a UIDVALIDITY: 32 bits last until 2106.
-pub(super) fn unix_seconds() -> u32 {
+/// Eighths of a second since the start of 2026 as a UIDVALIDITY: a store that is lost and begun anew
+/// within a second has a higher one all the same; 32 bits last until 2043.
+pub(super) fn uid_validity_now() -> u32 {
+    const START_OF_2026: i128 = 1_767_225_600_000;
+    let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000 - START_OF_2026;
+    u32::try_from((millis / 125).max(1)).unwrap_or(u32::MAX / 2)
+}
+
+/// The clock.
+fn unix_seconds() -> u32 {
     u32::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(u32::MAX / 2)
 }
 

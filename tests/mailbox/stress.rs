@@ -5,7 +5,7 @@
 //! it again. The checks are in `stress.py`; here the folder is changed from outside, and compared.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::cloud::{Cloud, OFFICE};
 use crate::harness::{self, Proxy, have};
@@ -29,10 +29,11 @@ fn sessions_on_one_folder_never_contradict_each_other() {
     }
     let configuration = cloud.base() + &cloud.graph("Mail.Receiving");
     let proxy = Proxy::start_in(cloud.folder(), &configuration);
-    let over = AtomicBool::new(false);
+    let (cloud, over) = (&cloud, &AtomicBool::new(false));
     let printed = std::thread::scope(|scope| {
-        scope.spawn(|| change(&cloud, seed, &over));
-        let run = scope.spawn(|| run(&proxy.port("IMAP"), seed, seconds, &over));
+        let before_the_end = Duration::from_secs(seconds.saturating_sub(3));
+        scope.spawn(move || change(cloud, seed, before_the_end, over));
+        let run = scope.spawn(|| run(&proxy.port("IMAP"), seed, seconds, over));
         let printed = run.join();
         over.store(true, Ordering::Relaxed);
         printed.expect("consistent")
@@ -57,9 +58,9 @@ fn run(port: &str, seed: u64, seconds: u64, over: &AtomicBool) -> String {
 }
 
 /// Other programs: new messages, read ones, moved and deleted ones. They stop before the clients do.
-fn change(cloud: &Cloud, seed: u64, over: &AtomicBool) {
-    let mut number = seed;
-    while !over.load(Ordering::Relaxed) {
+fn change(cloud: &Cloud, seed: u64, lasting: Duration, over: &AtomicBool) {
+    let (mut number, begin) = (seed, Instant::now());
+    while begin.elapsed() < lasting && !over.load(Ordering::Relaxed) {
         // Numerical Recipes' generator: what happens depends on the seed alone.
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let stored = cloud.sandbox.folder(OFFICE, "stress");
