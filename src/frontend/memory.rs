@@ -721,7 +721,7 @@ fn object_id(uid_validity: u32) -> [u8; 16] {
     let mut id = [0; 16];
     let mut rest = uid_validity;
     for byte in id.iter_mut().rev() {
-        *byte = ((rest / 10 % 10) << 4 | rest % 10) as u8;
+        *byte = (((rest / 10 % 10) << 4) | (rest % 10)) as u8;
         rest /= 100;
     }
     id
