@@ -370,7 +370,8 @@ fn change(world: &mut World, proxy: Proxy, mut imap: Imap, doing: Doing, inbox: 
         Doing::Expunge => {
             imap.command(&format!("UID STORE {set} +FLAGS (\\Deleted)")).ok();
             range(1, 0);
-            imap.send("EXPUNGE");
+            // Not EXPUNGE: others may be marked since an earlier one was cut off.
+            imap.send(&format!("UID EXPUNGE {set}"));
         }
         _ => imap.send(&format!("UID STORE {set} +FLAGS (\\Flagged Kept)")),
     }
