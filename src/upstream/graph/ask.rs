@@ -1,6 +1,6 @@
-//! Requests for reading a mailbox: by urgency, in pages, as streams.
+//! Requests for reading a mailbox: by urgency and in pages.
 //!
-//! Danger: an error page served as a message, a listing that ends where a page failed, a token sent
+//! Danger: a listing that ends where a page failed, a token sent
 //! wherever a link leads, a service that throttles asked ever again. Rule: whatever is not the
 //! expected success is an [`Error`]; links are followed verbatim and only to the service itself; a
 //! refusal for being busy silences the whole mailbox for as long as it says; only what may be made
@@ -9,25 +9,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 pub(super) use super::batch::Part;
-use super::client::{Answer, Mailbox, NoAnswer, Outgoing, Payload, asks_to_wait, read, read_rest};
+use super::client::{Answer, Mailbox, NoAnswer, Outgoing, Payload, asks_to_wait, read};
 use super::failure;
-use super::turns::Turn;
 use crate::mail::{Error, Kind};
 
 /// Octets of an answer in JSON: a page of a thousand messages with all that the index needs has 6 MB
 /// or less.
 const MAX_PAGE: usize = 64 << 20;
-/// Octets of a refusal.
-const MAX_REFUSAL: usize = 64 << 10;
-/// A message that comes no further for this long is given up.
-const STALLED: Duration = Duration::from_secs(60);
 /// The first wait after a failure that names none; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// How long a mailbox is left alone after a 429 that does not say.
@@ -168,28 +161,6 @@ impl Persistence {
     }
 }
 
-/// A message on its way from the service. Holds a turn.
-pub(super) struct Download {
-    response: reqwest::Response,
-    role: String,
-    _turn: Turn,
-}
-
-impl Download {
-    /// The next octets; `None` at the end. An error means that the message is not complete.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let broken = |why: String| {
-            let text = format!("{}: a message broke off while it was read: {why}", self.role);
-            Error::new(Kind::Unavailable, text)
-        };
-        match timeout(STALLED, self.response.chunk()).await {
-            Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(broken(error.without_url().to_string())),
-            Err(_) => Err(broken(format!("nothing came for {STALLED:?}"))),
-        }
-    }
-}
-
 impl Mailbox {
     /// Makes a request once; the answer may be a refusal.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, NoAnswer> {
@@ -272,76 +243,6 @@ impl Mailbox {
         }
     }
 
-    /// A message's MIME as a stream (Graph page `concepts/outlook-get-mime-message`). What nobody
-    /// waits for lets others go first, and is not repeated, until `urgent` says that somebody does.
-    pub async fn download(
-        &self,
-        graph_id: &str,
-        urgent: &mut watch::Receiver<bool>,
-    ) -> Result<Download, Error> {
-        let path = format!("/messages/{}/$value", super::client::percent_encode(graph_id));
-        let url = self.url_of(Target::Path(&path))?;
-        let mut persistence = Persistence::new(self.client.timing.read_patience);
-        loop {
-            let (error, asked) = match self.download_once(&url, urgent).await {
-                Ok(Ok(download)) => return Ok(download),
-                Ok(Err(answer)) => {
-                    let error = self.refusal("reading a message", &answer);
-                    if !may_pass(answer.status) {
-                        return Err(error);
-                    }
-                    (error, failure::retry_after(&answer.headers))
-                }
-                Err(no_answer) if !no_answer.may_pass() => return Err(no_answer.into_error()),
-                Err(no_answer) => (no_answer.into_error(), None),
-            };
-            let is_urgent = *urgent.borrow();
-            if !is_urgent || !persistence.wait(asked).await {
-                return Err(error);
-            }
-        }
-    }
-
-    async fn download_once(
-        &self,
-        url: &str,
-        urgent: &mut watch::Receiver<bool>,
-    ) -> Result<Result<Download, Answer>, NoAnswer> {
-        let turn = self.turn_when_urgent(urgent).await.map_err(NoAnswer::NotSent)?;
-        let mut token = self.token();
-        let mut replaced = false;
-        loop {
-            let request = self.request(&token, Method::GET, url, &Payload::None);
-            let Outgoing { request, size, done } = request.map_err(NoAnswer::NotSent)?;
-            let response = self.within(size, &done, request.send()).await?;
-            if response.status() == StatusCode::OK {
-                let role = self.client.role.clone();
-                return Ok(Ok(Download { response, role, _turn: turn }));
-            }
-            let answer = read_rest(response, MAX_REFUSAL).await;
-            self.heed(&answer);
-            if answer.status != StatusCode::UNAUTHORIZED || replaced {
-                return Ok(Err(answer));
-            }
-            token = self.replace(&token).await.map_err(NoAnswer::NotSent)?;
-            replaced = true;
-        }
-    }
-
-    /// A turn, which comes sooner when somebody begins to wait. A request that is under way is left
-    /// as it is.
-    async fn turn_when_urgent(&self, urgent: &mut watch::Receiver<bool>) -> Result<Turn, Error> {
-        let is_urgent = *urgent.borrow();
-        if !is_urgent {
-            tokio::select! {
-                biased;
-                turn = self.turn(Urgency::Ahead, 1) => return turn,
-                Ok(_) = urgent.wait_for(|is_urgent| *is_urgent) => {}
-            }
-        }
-        self.turn(Urgency::Waiting, 1).await
-    }
-
     /// Makes one request with the token, and once more with a new one.
     pub(super) async fn ask_at(
         &self,
@@ -390,13 +291,13 @@ impl Mailbox {
 
     /// After 429 the mailbox is left alone: requests made meanwhile would count as well (Graph page
     /// `concepts/throttling`).
-    fn heed(&self, answer: &Answer) {
+    pub(super) fn heed(&self, answer: &Answer) {
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             self.turns.silence(failure::retry_after(&answer.headers).unwrap_or(SILENCE));
         }
     }
 
-    fn url_of(&self, target: Target<'_>) -> Result<String, Error> {
+    pub(super) fn url_of(&self, target: Target<'_>) -> Result<String, Error> {
         let (root, service) = (&self.client.root, self.client.root.trim_end_matches("v1.0"));
         match target {
             Target::Path(path) => Ok(format!("{root}{}{path}", self.path)),
@@ -469,6 +370,7 @@ fn page_of(mut json: Value) -> Option<Page> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;

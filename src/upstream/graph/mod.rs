@@ -14,6 +14,7 @@ mod batch;
 mod body;
 mod client;
 mod delivery;
+mod download;
 mod draft;
 mod failure;
 #[cfg(all(test, feature = "sandbox"))]

@@ -94,7 +94,7 @@ fn getmail(office: &Office, here: &Path, protocol: &str, after: After) -> Vec<St
         "[retriever]\ntype = {kind}\nserver = localhost\nport = {}\nusername = {LOGIN}\n\
          password = {PASSWORD}\n{mailboxes}\n[destination]\n\
          type = MDA_external\npath = /bin/sh\nallow_root_commands = true\n\
-         arguments = (\"-c\", \"cat > $(mktemp {}/XXXXXX)\")\n\n\
+         arguments = (\"-c\", \"cat > $(mktemp -p {})\")\n\n\
          [options]\nread_all = false\ndelete = {delete}\ndelivered_to = false\nreceived = false\n",
         office.proxy.port(&protocol.to_uppercase()),
         mail.display()
