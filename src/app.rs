@@ -5,8 +5,10 @@
 //! waits for what is in flight, up to a grace period.
 
 mod notes;
+mod page;
 mod probe;
 mod roles;
+mod verify;
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -19,13 +21,19 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
 pub use self::probe::{Finding, Outcome, probe};
+pub use self::roles::accounts;
+pub use self::verify::{OnStep, Verifier};
+use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
 use crate::frontend::listener::{Bound, ListenError, Listeners};
 use crate::frontend::login::Logins;
 use crate::mail::MemoryBudget;
+use crate::secret::Secret;
 use crate::store::{self, Store};
+use crate::telemetry::activity::Activity;
 use crate::tls::{self, ClientTls, ServerTls};
+
 use crate::{oauth, platform};
 
 /// Memory for messages in flight, all sessions together, in octets; more goes to temporary files.
@@ -54,6 +62,9 @@ pub enum Error {
     /// The state store can't be opened.
     #[error("{0}")]
     Store(#[from] store::Error),
+    /// The web page's address.
+    #[error("{0}")]
+    Admin(#[from] admin::Error),
     /// Two processes would each serve snapshots that lack the other's changes.
     #[error(
         "{}: another authbridge serves mailboxes from this folder; stop it, or set \
@@ -74,6 +85,9 @@ pub enum Error {
 pub struct App {
     listeners: Listeners,
     context: Context,
+    admin: AdminListeners,
+    page: Page,
+    first_password: Option<Secret>,
     /// Held for as long as the store is in use.
     _lock: Option<File>,
 }
@@ -88,18 +102,27 @@ impl App {
         let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
         let lock = lock_state(config)?;
         let store = open_store(config).await?;
+        let activity = Activity::new();
+        let built = roles::build(config, &client_tls, store)?;
+        let tls = server_tls(config)?;
+        let password = page::password(config)?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
-            roles: roles::build(config, &client_tls, store)?,
+            roles: built.roles.clone(),
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
-            tls: server_tls(config)?,
+            tls: tls.clone(),
             messages: MemoryBudget::with_folder(MESSAGE_MEMORY, state.clone()),
             host_name: HOST_NAME.to_owned(),
+            activity: Arc::clone(&activity),
             stopping: CancellationToken::new(),
         };
         let listeners = Listeners::bind(&config.listen)?;
-        Ok(Self { listeners, context, _lock: lock })
+        let admin = AdminListeners::bind(&config.admin.listen).await?;
+        let parts = page::Parts { built, activity, tls, password_hash: password.hash };
+        let page = page::build(config, &client_tls, parts)?;
+        let first_password = password.made;
+        Ok(Self { listeners, context, admin, page, first_password, _lock: lock })
     }
 
     /// What is bound, with the ports that were picked.
@@ -107,11 +130,22 @@ impl App {
         self.listeners.bound()
     }
 
+    /// Where the web page is.
+    pub fn admin_bound(&self) -> &[std::net::SocketAddr] {
+        self.admin.bound()
+    }
+
+    /// The web page's password when it was made just now: to be shown once.
+    pub fn first_password(&self) -> Option<&Secret> {
+        self.first_password.as_ref()
+    }
+
     /// Serves until `stop` is done, then lets sessions finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let stopping = self.context.stopping.clone();
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
+        let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
         let sessions = self.listeners.serve(contexts, stopping.clone());
         stop.await;
         tracing::info!("stopping: {} sessions may finish within {GRACE:?}", sessions.count());
@@ -120,6 +154,7 @@ impl App {
             0 => tracing::info!("stopped"),
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
+        page.abort();
     }
 }
 

@@ -6,15 +6,16 @@
 //! | --- | --- |
 //! | [`cli`] | one file per command |
 //! | [`app`] | builds everything from the configuration; starts and shuts down |
+//! | [`admin`] | web page, health, metrics |
 //! | [`config`] | keys, files, environment; checked roles |
 //! | [`protocol`] | codecs for SMTP, IMAP, POP3, SASL and MIME; no I/O |
 //! | [`mail`] | neutral types; the traits [`mail::Upstream`] and [`mail::Submission`] |
 //! | [`frontend`] | listeners, logins, sessions, the copy loop |
 //! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; sends and serves mailboxes over Graph |
-//! | [`oauth`] | token sources, one file per grant; refresh |
+//! | [`oauth`] | token sources, one file per grant; sign-in; the account cache |
 //! | `sandbox` | the make-believe cloud of the demo and the tests |
 //! | [`store`] | what survives a restart: index of mailboxes, messages on disk |
-//! | [`tls`], [`secret`], [`telemetry`] | certificates and streams; what never prints; logs |
+//! | [`tls`], [`secret`], [`telemetry`] | certificates and streams; what never prints; logs, activity, metrics |
 //!
 //! # How data flows
 //! A client connects to a listener in [`frontend`]. Its session feeds bytes to [`protocol`], gets a
@@ -31,6 +32,7 @@
 //! - A UID is on the disk before a client hears of it, and never names another message.
 //! - A secret is a [`secret::Secret`] from the moment it is read.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;

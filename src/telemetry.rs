@@ -5,6 +5,9 @@
 //! outside this crate is capped at info. Our own code has no secret it could print
 //! ([`crate::secret`]).
 
+pub mod activity;
+pub mod metrics;
+
 use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;

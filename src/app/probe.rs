@@ -18,6 +18,7 @@ use crate::config::{
     SendingRole, ServerAuth,
 };
 use crate::mail::{Opened, Protocol};
+use crate::oauth::Service;
 use crate::tls::ClientTls;
 
 /// Longest time for one role. A person waits for the answer; a service that needs longer for a
@@ -137,7 +138,7 @@ impl Builder {
     async fn prove_sending(&self, role: &SendingRole) -> Result<Outcome, String> {
         match &role.kind {
             SendingKind::Smtp { server, .. } if server.needs_login() => {
-                self.prove_template(&role.name, server).await
+                self.prove_template(&role.name, server, Service::Smtp).await
             }
             SendingKind::Smtp { server, messages_per_session } => {
                 refuse_public(server)?;
@@ -168,7 +169,11 @@ impl Builder {
             }
         };
         if server.needs_login() {
-            return self.prove_template(&role.name, server).await;
+            let service = match protocol {
+                Protocol::Imap => Service::Imap,
+                Protocol::Pop3 => Service::Pop3,
+            };
+            return self.prove_template(&role.name, server, service).await;
         }
         refuse_public(server)?;
         let upstream = self.receiving(role).map_err(text)?;
@@ -196,15 +201,20 @@ impl Builder {
         if matches!(account.app, MicrosoftApp::Public { .. }) {
             return Err(SIGN_IN.to_owned());
         }
-        let tokens = self.graph_tokens(role, account).map_err(text)?;
+        let tokens = self.graph_tokens(role, account, Service::GraphReading).map_err(text)?;
         tokens.token(Some(ANY_LOGIN)).await.map(drop).map_err(text)
     }
 
     /// A role whose mailbox is the client's: the application can be proved, the mailbox can't.
-    async fn prove_template(&self, role: &str, server: &MailServer) -> Result<Outcome, String> {
+    async fn prove_template(
+        &self,
+        role: &str,
+        server: &MailServer,
+        service: Service,
+    ) -> Result<Outcome, String> {
         refuse_public(server)?;
         // Also reads a Google key; a token of Google's is for one mailbox, so none is asked for.
-        let tokens = self.tokens(role, &server.auth).map_err(text)?;
+        let tokens = self.tokens(role, &server.auth, service).map_err(text)?;
         let tokens = tokens.filter(|_| matches!(server.auth, ServerAuth::Microsoft(_)));
         let Some(tokens) = tokens else {
             return Ok(Outcome::Unprovable(

@@ -4,7 +4,7 @@
 //! source and its own upstream; only the HTTP client, the trusted roots and the turns at a mailbox
 //! are common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Error, HOST_NAME};
 use crate::config::{
@@ -12,7 +12,8 @@ use crate::config::{
     ServerAuth,
 };
 use crate::mail::{Roles, Submission, Upstream};
-use crate::oauth::{self, HttpClient, TokenSource};
+use crate::oauth::msal::CacheFile;
+use crate::oauth::{self, Accounts, HttpClient, Service, TokenSource};
 use crate::store::Store;
 use crate::tls::ClientTls;
 use crate::upstream::graph::{
@@ -28,6 +29,19 @@ pub(super) struct Builder {
     max_message: u64,
     /// Where a mailbox that we serve ourselves is kept; `None` for one who only proves logins.
     engines: Option<Engines>,
+    accounts: Accounts,
+    /// The token source of each role that has been built.
+    sources: Mutex<Vec<(String, Arc<dyn TokenSource>)>>,
+}
+
+/// All roles, and what the page shows about them.
+pub(super) struct Built {
+    /// For sessions.
+    pub roles: Roles,
+    /// The token sources by role.
+    pub tokens: Vec<(String, Arc<dyn TokenSource>)>,
+    /// Who has signed in.
+    pub accounts: Accounts,
 }
 
 /// All roles that are on.
@@ -35,7 +49,7 @@ pub(super) fn build(
     config: &Config,
     tls: &ClientTls,
     store: Option<Store>,
-) -> Result<Roles, Error> {
+) -> Result<Built, Error> {
     let engines = store.map(Engines::new);
     let builder = Builder { engines, ..Builder::new(config, tls)? };
     let mut roles = Roles::default();
@@ -45,7 +59,16 @@ pub(super) fn build(
     for role in &config.receiving {
         roles.add_receiving(&role.name, builder.receiving(role)?);
     }
-    Ok(roles)
+    let tokens = builder.sources.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Built { roles, tokens, accounts: builder.accounts })
+}
+
+/// The signed-in accounts that a configuration names.
+pub fn accounts(config: &Config, http: &HttpClient) -> Accounts {
+    let state = &config.state_directory;
+    let key_file = config.tokens_key_file.clone().unwrap_or_else(|| state.join("tokens.key"));
+    let cache = config.msal_cache.folder.join(&config.msal_cache.file_name);
+    Accounts::new(CacheFile::new(cache, key_file), &state.join("accounts.json"), http.clone())
 }
 
 impl Builder {
@@ -53,7 +76,16 @@ impl Builder {
     pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
         let http = HttpClient::new(tls, &config.upstream)?;
         let max_message = config.limits.max_message_bytes;
-        Ok(Self { tls: tls.clone(), http, turns: Turns::default(), max_message, engines: None })
+        let accounts = accounts(config, &http);
+        Ok(Self {
+            tls: tls.clone(),
+            http,
+            turns: Turns::default(),
+            max_message,
+            engines: None,
+            accounts,
+            sources: Mutex::default(),
+        })
     }
 
     fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
@@ -67,7 +99,7 @@ impl Builder {
                     account,
                     *save_to_sent_items,
                     *large_messages,
-                    self.graph_tokens(&role.name, account)?,
+                    self.graph_tokens(&role.name, account, Service::GraphSending)?,
                     self.http.clone(),
                     &self.turns,
                 ))
@@ -82,7 +114,7 @@ impl Builder {
         server: &MailServer,
         messages_per_session: u32,
     ) -> Result<SmtpSubmission, Error> {
-        let (login, tls) = (self.login(role, server)?, self.tls.clone());
+        let (login, tls) = (self.login(role, server, Service::Smtp)?, self.tls.clone());
         Ok(SmtpSubmission::new(role, server, messages_per_session, login, tls, HOST_NAME))
     }
 
@@ -91,8 +123,16 @@ impl Builder {
         &self,
         role: &str,
         account: &Microsoft365,
+        service: Service,
     ) -> Result<Arc<dyn TokenSource>, Error> {
-        Ok(oauth::microsoft(account, account.cloud.graph(), &self.http, role)?)
+        let tokens = oauth::microsoft(account, service, &self.http, role, &self.accounts)?;
+        self.note(role, &tokens);
+        Ok(tokens)
+    }
+
+    fn note(&self, role: &str, tokens: &Arc<dyn TokenSource>) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.push((role.to_owned(), Arc::clone(tokens)));
     }
 
     /// A receiving role.
@@ -100,11 +140,11 @@ impl Builder {
         let name = role.name.as_str();
         Ok(match &role.kind {
             ReceivingKind::Imap(server) => {
-                let login = self.login(name, server)?;
+                let login = self.login(name, server, Service::Imap)?;
                 Arc::new(ImapUpstream::new(name, server, login, self.tls.clone()))
             }
             ReceivingKind::Pop3(server) => {
-                let login = self.login(name, server)?;
+                let login = self.login(name, server, Service::Pop3)?;
                 Arc::new(Pop3Upstream::new(name, server, login, self.tls.clone()))
             }
             ReceivingKind::Mapi => Arc::new(MapiUpstream::new(name)),
@@ -119,7 +159,7 @@ impl Builder {
                     name,
                     account,
                     settings,
-                    self.graph_tokens(name, account)?,
+                    self.graph_tokens(name, account, Service::GraphReading)?,
                     self.http.clone(),
                     &self.turns,
                     self.engines.as_ref().ok_or_else(none)?,
@@ -135,13 +175,15 @@ impl Builder {
         account: &Microsoft365,
         login: &str,
     ) -> Result<String, String> {
-        let tokens = self.graph_tokens(role, account).map_err(|error| error.to_string())?;
+        let tokens = self
+            .graph_tokens(role, account, Service::GraphReading)
+            .map_err(|error| error.to_string())?;
         let proof = prove_mailbox(role, account, tokens, self.http.clone(), &self.turns, login);
         proof.await.map_err(|error| error.chain())
     }
 
-    fn login(&self, role: &str, server: &MailServer) -> Result<Login, Error> {
-        let tokens = self.tokens(role, &server.auth)?;
+    fn login(&self, role: &str, server: &MailServer, service: Service) -> Result<Login, Error> {
+        let tokens = self.tokens(role, &server.auth, service)?;
         Login::new(&server.auth, tokens).ok_or_else(|| {
             let text = format!("{role}: no access token can be had for this way of logging in");
             oauth::Error::person(text).into()
@@ -152,14 +194,18 @@ impl Builder {
         &self,
         role: &str,
         auth: &ServerAuth,
+        service: Service,
     ) -> Result<Option<Arc<dyn TokenSource>>, Error> {
-        Ok(match auth {
+        let tokens = match auth {
             ServerAuth::None | ServerAuth::Basic { .. } => None,
             ServerAuth::Google(account) => Some(oauth::google(account, &self.http, role)?),
             ServerAuth::Microsoft(account) => {
-                let resource = account.cloud.exchange();
-                Some(oauth::microsoft(account, resource, &self.http, role)?)
+                Some(oauth::microsoft(account, service, &self.http, role, &self.accounts)?)
             }
-        })
+        };
+        if let Some(tokens) = &tokens {
+            self.note(role, tokens);
+        }
+        Ok(tokens)
     }
 }

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Anonymous, Limits};
 use crate::mail::{MemoryBudget, Roles};
+use crate::telemetry::activity::Activity;
 use crate::tls::ServerTls;
 
 /// What a session may use. One per configuration: a reload makes a new one for new sessions.
@@ -45,6 +46,8 @@ pub struct Context {
     pub messages: MemoryBudget,
     /// What greetings call this host.
     pub host_name: String,
+    /// Notes who comes and what becomes of it.
+    pub activity: Arc<Activity>,
     /// Cancelled when the process is to stop: a session ends as soon as it owes the client nothing.
     pub stopping: CancellationToken,
 }

@@ -101,6 +101,7 @@ impl Stage {
             tls: ServerTls::self_signed(folder.path()).expect("made"),
             messages: MemoryBudget::new(1 << 20),
             host_name: "localhost".to_owned(),
+            activity: crate::telemetry::activity::Activity::new(),
             stopping: CancellationToken::new(),
         });
         Self { context, service, opened: Mutex::new(opened), folder }

@@ -236,7 +236,11 @@ impl Grant for ClientCredentials {
         Ok(Subject { key: format!("application {}", self.client_id), user })
     }
 
-    fn request<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<Granted, Error>> {
+    fn request<'a>(
+        &'a self,
+        _: &'a Subject,
+        _known: Option<&'a Secret>,
+    ) -> BoxFuture<'a, Result<Granted, Error>> {
         self.granted().boxed()
     }
 }

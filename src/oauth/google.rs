@@ -27,6 +27,7 @@ use super::subject::{Subject, resolve};
 use super::tokens::Grant;
 use super::{Error, google_error};
 use crate::config::{GoogleAccount, Template};
+use crate::secret::Secret;
 
 /// IMAP, POP3 and SMTP all need this one (xoauth2-protocol), slash included.
 const SCOPE: &str = "https://mail.google.com/";
@@ -118,7 +119,11 @@ impl Grant for ServiceAccount {
         Ok(Subject { key: user.to_lowercase(), user })
     }
 
-    fn request<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<Granted, Error>> {
+    fn request<'a>(
+        &'a self,
+        subject: &'a Subject,
+        _known: Option<&'a Secret>,
+    ) -> BoxFuture<'a, Result<Granted, Error>> {
         self.granted(&subject.user).boxed()
     }
 }

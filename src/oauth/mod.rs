@@ -6,11 +6,13 @@
 //! expiry by one request at a time, and a failure is remembered for as long as it backs off.
 //! [`microsoft`] and [`fn@google`] build the sources; [`HttpClient`] is shared with Graph.
 
+mod accounts;
 mod answer;
 mod assertion;
 mod client_credentials;
 pub mod entra_error;
 mod entry;
+mod expiry;
 #[cfg(test)]
 mod fake_endpoint;
 mod google;
@@ -18,18 +20,24 @@ mod google_error;
 mod google_key;
 mod http;
 mod key_file;
+pub mod msal;
+mod public_app;
 mod quote;
+pub mod sign_in;
+mod signed_in;
 mod subject;
 mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+pub use accounts::{AccountStatus, Accounts, INACTIVITY, Imported};
 pub use answer::Granted;
+pub use expiry::{Expiry, WARN_BEFORE};
 pub use http::{HttpClient, USER_AGENT, retry_after};
+pub use public_app::{PublicApp, Service};
 pub(crate) use quote::quote;
 pub use subject::Subject;
 pub use tokens::{Grant, Tokens};
@@ -37,22 +45,33 @@ pub use tokens::{Grant, Tokens};
 use crate::config::{GoogleAccount, Microsoft365, MicrosoftApp};
 use crate::secret::Secret;
 
-/// The source of tokens for a Microsoft 365 mailbox. `resource` is what the token is for:
-/// `account.cloud.graph()` or `account.cloud.exchange()`.
+/// The source of tokens for a Microsoft 365 mailbox. A public application's come from `accounts`.
 pub fn microsoft(
     account: &Microsoft365,
-    resource: &str,
+    service: Service,
     http: &HttpClient,
     role: &str,
+    accounts: &Accounts,
 ) -> Result<Arc<dyn TokenSource>, Error> {
     match &account.app {
         MicrosoftApp::Confidential { credential, user } => {
+            let resource = service.resource(account.cloud);
             let grant = client_credentials::ClientCredentials::new(
                 account, credential, user, resource, http, role,
             )?;
             Ok(Arc::new(Tokens::new(role, grant)))
         }
-        MicrosoftApp::Public { .. } => Ok(Arc::new(NotYet { role: role.to_owned() })),
+        MicrosoftApp::Public { redirect_uri, account: name } => {
+            let app = PublicApp {
+                client_id: account.client_id.clone(),
+                tenant_id: account.tenant_id.clone(),
+                authority_url: account.authority_url.clone(),
+                cloud: account.cloud,
+                redirect_uri: redirect_uri.clone(),
+            };
+            let grant = signed_in::SignedInUser::new(role, app, name, service, accounts);
+            Ok(Arc::new(Tokens::new(role, grant)))
+        }
     }
 }
 
@@ -64,36 +83,6 @@ pub fn google(
 ) -> Result<Arc<dyn TokenSource>, Error> {
     let grant = google::ServiceAccount::new(account, http, role)?;
     Ok(Arc::new(Tokens::new(role, grant)))
-}
-
-/// A public application: its sign-in does not exist yet.
-struct NotYet {
-    role: String,
-}
-
-impl NotYet {
-    fn error(&self) -> Error {
-        let text = format!(
-            "{}: signing in comes with a later version: until then use IntegrationType = \
-             \"Confidential\" with an application of its own",
-            self.role
-        );
-        Error::person(text)
-    }
-}
-
-impl TokenSource for NotYet {
-    fn token<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Arc<AccessToken>, Error>> {
-        std::future::ready(Err(self.error())).boxed()
-    }
-
-    fn replace<'a>(
-        &'a self,
-        _: Option<&'a str>,
-        _: &'a AccessToken,
-    ) -> BoxFuture<'a, Result<Arc<AccessToken>, Error>> {
-        std::future::ready(Err(self.error())).boxed()
-    }
 }
 
 /// Gives access tokens to upstreams. Answers from memory whenever it can.
@@ -114,6 +103,11 @@ pub trait TokenSource: Send + Sync {
 
     /// What is known about each subject, for metrics and the web page.
     fn snapshot(&self) -> Vec<SubjectStatus> {
+        Vec::new()
+    }
+
+    /// Which of the role's credentials end on a day that is known.
+    fn expiries(&self) -> Vec<Expiry> {
         Vec::new()
     }
 }

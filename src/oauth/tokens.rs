@@ -20,7 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::answer::Granted;
 use super::entry::{Entry, Flight, Issued, Next, Outcome};
 use super::subject::Subject;
-use super::{AccessToken, Error, SubjectStatus, TokenSource};
+use super::{AccessToken, Error, Expiry, SubjectStatus, TokenSource};
+use crate::secret::Secret;
 
 /// Subjects in memory; beyond it the least recently used one goes. 10,000 tokens are some 30 MB.
 const MAX_SUBJECTS: usize = 10_000;
@@ -44,8 +45,24 @@ pub trait Grant: Send + Sync + 'static {
     /// Whose token the client with this login needs.
     fn subject(&self, login: Option<&str>) -> Result<Subject, Error>;
 
-    /// Asks the provider.
-    fn request<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<Granted, Error>>;
+    /// Asks the provider. `known` is the newest token that the role has had, rejected or about to
+    /// expire: what is served from a shared cache must be another one.
+    fn request<'a>(
+        &'a self,
+        subject: &'a Subject,
+        known: Option<&'a Secret>,
+    ) -> BoxFuture<'a, Result<Granted, Error>>;
+
+    /// Changes when a person has put right what the grant rests on, such as a new sign-in: a
+    /// remembered failure is then forgotten. Cheap.
+    fn revision(&self, _subject: &Subject) -> u64 {
+        0
+    }
+
+    /// Which credentials end on a day that is known.
+    fn expiries(&self) -> Vec<Expiry> {
+        Vec::new()
+    }
 }
 
 /// Token source of one role: see the module.
@@ -135,6 +152,10 @@ impl TokenSource for Tokens {
         all.sort_by(|a, b| a.subject.cmp(&b.subject));
         all
     }
+
+    fn expiries(&self) -> Vec<Expiry> {
+        self.shared.grant.expiries()
+    }
 }
 
 impl std::fmt::Debug for Tokens {
@@ -191,7 +212,7 @@ impl Shared {
         // The semaphore is never closed; without a permit the request would still be right.
         let _permit = self.requests.acquire().await;
         let (started, wall) = (Instant::now(), SystemTime::now());
-        let request = AssertUnwindSafe(self.grant.request(subject)).catch_unwind();
+        let request = AssertUnwindSafe(self.grant.request(subject, None)).catch_unwind();
         let granted = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(Ok(granted)) => granted,
             Ok(Err(_)) => {

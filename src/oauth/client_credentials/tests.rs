@@ -7,13 +7,19 @@ use super::*;
 use crate::config::{Cloud, MicrosoftApp, UpstreamNet};
 use crate::oauth::assertion::tests::verified;
 use crate::oauth::fake_endpoint::{FakeEndpoint, Reply};
-use crate::oauth::{Fault, TokenSource, microsoft};
+use crate::oauth::msal::CacheFile;
+use crate::oauth::{Accounts, Fault, Service, TokenSource, microsoft};
 use crate::tls::{ClientTls, install_provider};
 
 const SECRET: &str = "s3cr~t/+ value&=";
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keys").join(name)
+}
+
+fn no_accounts() -> Accounts {
+    let cache = CacheFile::new("no/such/cache".into(), "no/such/key".into());
+    Accounts::new(cache, "no/such/record".as_ref(), http())
 }
 
 fn secret() -> MicrosoftCredential {
@@ -42,7 +48,8 @@ fn http() -> HttpClient {
 
 fn source(authority: &str, credential: MicrosoftCredential) -> Arc<dyn TokenSource> {
     let account = account(authority, credential);
-    microsoft(&account, account.cloud.graph(), &http(), "Mail.Sending").expect("built")
+    microsoft(&account, Service::GraphSending, &http(), "Mail.Sending", &no_accounts())
+        .expect("built")
 }
 
 async fn refused(reply: Reply, credential: MicrosoftCredential) -> Error {
@@ -248,20 +255,13 @@ async fn nothing_that_is_echoed_or_printed_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn an_anonymous_client_and_a_public_application_are_told_plainly() {
+async fn an_anonymous_client_is_told_plainly() {
     let account = account("https://login.microsoftonline.com", secret());
-    let confidential = microsoft(&account, "https://r", &http(), "Mail.Sending").expect("built");
+    let confidential =
+        microsoft(&account, Service::GraphSending, &http(), "Mail.Sending", &no_accounts())
+            .expect("built");
     let error = confidential.token(None).await.expect_err("no login");
     assert!(error.text.contains("UserObjectId") && error.text.contains("Proxy.Anonymous"));
-    let app = MicrosoftApp::Public {
-        redirect_uri: "http://localhost".to_owned(),
-        account: Template::new("jo@example.com"),
-    };
-    let public = Microsoft365 { app, ..account };
-    let public = microsoft(&public, "https://r", &http(), "Mail.Sending").expect("built");
-    let error = public.token(Some("jo")).await.expect_err("not yet");
-    assert_eq!(error.fault, Fault::Person);
-    assert!(error.text.contains("signing in comes with a later version"), "{error}");
 }
 
 #[test]
@@ -272,7 +272,8 @@ fn an_authority_that_would_expose_the_secret_is_refused() {
         ("login.example.com", "URL"),
     ] {
         let account = account(authority, secret());
-        let built = microsoft(&account, "https://r", &http(), "Mail.Sending");
+        let built =
+            microsoft(&account, Service::GraphSending, &http(), "Mail.Sending", &no_accounts());
         let error = built.err().expect("refused");
         assert!(error.text.contains(word) && error.text.contains("AuthorityUrl"), "{error}");
         assert_eq!(error.fault, Fault::Person);

@@ -56,7 +56,11 @@ impl Grant for Script {
         Ok(Subject { key: user.to_lowercase(), user })
     }
 
-    fn request<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<Granted, Error>> {
+    fn request<'a>(
+        &'a self,
+        subject: &'a Subject,
+        _known: Option<&'a Secret>,
+    ) -> BoxFuture<'a, Result<Granted, Error>> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let act = self.next();
         async move {

@@ -293,6 +293,7 @@ fn context(
         tls: TLS.1.clone(),
         messages: MemoryBudget::new(1 << 20),
         host_name: "mail.local".to_owned(),
+        activity: crate::telemetry::activity::Activity::new(),
         stopping: CancellationToken::new(),
     }
 }

@@ -1,0 +1,109 @@
+//! The web page, `/healthz` and `/metrics`.
+//!
+//! Danger: a page on localhost is open to every web site that the administrator visits (DNS
+//! rebinding, cross-site requests), and shows what a stranger would like to know. Rule: Host and
+//! Origin are checked before anything else, everything but the health check asks for the password,
+//! every change needs the session's own token, nothing is loaded from outside, and no page ever
+//! holds a secret.
+
+pub mod report;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use self::report::RoleReport;
+use crate::oauth::sign_in::Wanted;
+use crate::oauth::{Accounts, Expiry, TokenSource};
+use crate::secret::Secret;
+use crate::telemetry::activity::Activity;
+use crate::telemetry::metrics::Recorder;
+use crate::tls::ServerTls;
+
+/// What the page can have done.
+pub trait Actions: Send + Sync {
+    /// Proves a role, as `check` does.
+    fn verify<'a>(&'a self, role: &'a str) -> BoxFuture<'a, RoleReport>;
+
+    /// Sends a test message to `address` and looks for it.
+    fn send_test<'a>(&'a self, role: &'a str, address: &'a str) -> BoxFuture<'a, RoleReport>;
+
+    /// Whether the page's password is right; wrong ones are slowed down and locked out.
+    fn password_is_right(&self, from: IpAddr, password: Secret) -> BoxFuture<'_, bool>;
+}
+
+/// A role as the page shows it.
+#[derive(Clone)]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: String,
+    /// What it does, in a line without secrets.
+    pub summary: String,
+    /// `Microsoft 365`, `Google`, the host of another service, `MAPI`.
+    pub provider: String,
+    /// True when it sends.
+    pub sends: bool,
+    /// Its tokens; `None`: it has none.
+    pub tokens: Option<Arc<dyn TokenSource>>,
+    /// What to sign in, for a public application. Its account is a template's text when it holds
+    /// `{login}`; then `account` is `None`.
+    pub sign_in: Option<Wanted>,
+}
+
+/// What the page is made of.
+pub struct Page {
+    /// All roles that are on.
+    pub roles: Vec<RoleInfo>,
+    /// Logins that are configured.
+    pub logins: Vec<String>,
+    /// What happens.
+    pub activity: Arc<Activity>,
+    /// Metrics.
+    pub recorder: Recorder,
+    /// Who has signed in.
+    pub accounts: Accounts,
+    /// Ends that are known beforehand and belong to no role (the listeners' certificate).
+    pub expiries: Vec<Expiry>,
+    /// What its buttons do.
+    pub actions: Arc<dyn Actions>,
+    /// For addresses off loopback, where the page is served over TLS.
+    pub tls: ServerTls,
+}
+
+/// Why the page can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken or not ours.
+    #[error("Proxy.Admin.Listen = {address}: {source}; choose another address, or \"\" for none")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Sockets that accept nothing yet.
+#[derive(Debug)]
+pub struct AdminListeners {
+    bound: Vec<SocketAddr>,
+}
+
+impl AdminListeners {
+    /// Listens on every address.
+    pub async fn bind(_addresses: &[SocketAddr]) -> Result<Self, Error> {
+        Ok(Self { bound: Vec::new() })
+    }
+
+    /// What is listened on, with real ports.
+    pub fn bound(&self) -> &[SocketAddr] {
+        &self.bound
+    }
+
+    /// Serves until `stopping`. `/healthz/ready` is ready from here on, until `stopping`.
+    pub async fn serve(self, _page: Page, stopping: CancellationToken) {
+        stopping.cancelled().await;
+    }
+}

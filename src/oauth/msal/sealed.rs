@@ -1,0 +1,1 @@
+//! Sealing with a key file, where there is no DPAPI.

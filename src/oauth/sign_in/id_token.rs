@@ -1,0 +1,1 @@
+//! Claims of an ID token: whose sign-in it is.

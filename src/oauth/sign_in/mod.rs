@@ -1,0 +1,56 @@
+//! Signing a person in for a public application: in a browser, or with a device code.
+//!
+//! Danger: a sign-in that ends with the wrong account or half the permissions fails weeks later; a
+//! code caught by another program opens the mailbox. Rule: PKCE and an unguessable `state` guard
+//! every attempt, the account and each needed permission are checked before anything is stored, and
+//! what is wrong is told in a sentence with its fix.
+
+mod browser;
+mod device;
+mod id_token;
+mod loopback;
+mod redeem;
+
+pub use browser::{BrowserSignIn, Paster};
+pub use device::DeviceSignIn;
+
+use super::public_app::{PublicApp, Service};
+
+/// What is to be signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The application.
+    pub app: PublicApp,
+    /// The account that must sign in; `None`: any.
+    pub account: Option<String>,
+    /// What its tokens are for; permissions are asked for and checked accordingly.
+    pub services: Vec<Service>,
+}
+
+/// Who has signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// The sign-in name.
+    pub username: String,
+    /// The person's name.
+    pub name: Option<String>,
+    /// Tenant id.
+    pub tenant: String,
+    /// Scopes that were granted, all resources together.
+    pub scopes: Vec<String>,
+    /// What is not as it should be but does not hinder: one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Names the attempt to the administrator while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Waiting for the person.
+    Waiting,
+    /// The person is done; tokens are being fetched.
+    Redeeming,
+    /// Account and permissions are being checked.
+    Checking,
+    /// The sign-in is being stored.
+    Storing,
+}

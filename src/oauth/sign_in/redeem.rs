@@ -1,0 +1,1 @@
+//! From a code to stored tokens: token request, checks, cache.
