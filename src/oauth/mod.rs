@@ -10,6 +10,7 @@ mod accounts;
 mod answer;
 mod assertion;
 mod client_credentials;
+mod delegated;
 pub mod entra_error;
 mod entry;
 mod expiry;

@@ -13,6 +13,7 @@ mod redeem;
 
 pub use browser::{BrowserSignIn, Paster};
 pub use device::DeviceSignIn;
+pub use id_token::Identity;
 
 use super::public_app::{PublicApp, Service};
 
