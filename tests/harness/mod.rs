@@ -3,6 +3,7 @@
 //! Every proxy has its own folder, its own state and ports picked by the system, so tests run side
 //! by side. Its log goes to a file that a failing test shows.
 
+pub mod browser;
 pub mod cloud;
 pub mod wire;
 
