@@ -212,11 +212,15 @@ impl LiveSession {
         self.see(login, mechanism, Seen::Refused { known });
     }
 
-    /// The password is right, or could not be checked, and the client is not let in all the same:
-    /// the service has failed, or too many logins are being checked.
-    pub fn turned_away(&self, login: &str, mechanism: &'static str, known: bool) {
+    /// The password is right, and the client is not let in all the same: the service has failed.
+    pub fn turned_away(&self, login: &str, mechanism: &'static str) {
         metrics::login(self.session.opening.protocol, LoginResult::Failed);
-        self.see(login, mechanism, Seen::Refused { known });
+        self.see(login, mechanism, Seen::Refused { known: true });
+    }
+
+    /// Too many logins are being checked: nothing is known about this one.
+    pub fn put_off(&self) {
+        metrics::login(self.session.opening.protocol, LoginResult::Failed);
     }
 
     fn see(&self, login: &str, mechanism: &'static str, seen: Seen) -> Arc<clients::Client> {

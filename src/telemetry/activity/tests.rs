@@ -143,7 +143,8 @@ fn failed_and_unknown_logins_are_told_apart() {
     let session = smtp(&activity);
     session.refused("jane", "PLAIN", true);
     session.refused("nobody", "PLAIN", false);
-    session.turned_away("jane", "PLAIN", true);
+    session.turned_away("jane", "PLAIN");
+    session.put_off();
     let rows = activity.snapshot().clients;
     let row = |login: &str| rows.iter().find(|row| row.login == login).expect("noted").clone();
     assert_eq!((row("jane").known, row("jane").refusals, row("jane").logins), (true, 2, 0));
