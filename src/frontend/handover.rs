@@ -66,7 +66,7 @@ impl Handover {
 
     /// Answers for the capabilities, then relays until the end; once the process is stopping,
     /// until both sides are silent.
-    pub async fn run(self, idle_timeout: Duration, stopping: &CancellationToken) {
+    pub async fn run(self: Box<Self>, idle_timeout: Duration, stopping: &CancellationToken) {
         let live = Arc::clone(&self.live);
         // Boxed, so that nothing of it is left while the relay runs.
         match Box::pin(self.answer_capabilities(idle_timeout, stopping)).await {
@@ -91,7 +91,7 @@ impl Handover {
     }
 
     async fn answer_capabilities(
-        mut self,
+        mut self: Box<Self>,
         idle_timeout: Duration,
         stopping: &CancellationToken,
     ) -> Result<(ClientStream, Box<dyn Duplex>, Ahead), End> {

@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits { command: 16 << 10, literal: 4096 };
 /// How a session goes on after the login.
 pub(super) enum After {
     /// The service speaks IMAP.
-    Relay(Handover),
+    Relay(Box<Handover>),
     /// We serve the mailbox.
     Mailbox(Box<Session>),
 }
@@ -59,7 +59,9 @@ fn go_on(context: &Arc<Context>, talk: Conversation, logged_in: LoggedIn) -> Opt
     let (client, input) = talk.into_parts()?;
     let live = logged_in.references.live().cloned();
     match logged_in.opened {
-        Opened::Relay(relay) => Some(After::Relay(hand_over(client, input, relay, live?))),
+        Opened::Relay(relay) => {
+            Some(After::Relay(Box::new(hand_over(client, input, relay, live?))))
+        }
         Opened::Mailbox(mailbox) => {
             let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
             let client = Connected::new(client, input, idle, stopping).noting(live.as_ref());

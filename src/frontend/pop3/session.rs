@@ -27,7 +27,7 @@ const MAX_LINE: usize = 16 << 10;
 /// How a session goes on after the login.
 pub(super) enum After {
     /// The service speaks POP3.
-    Relay(Handover),
+    Relay(Box<Handover>),
     /// We serve the mailbox.
     Maildrop(Box<Session>),
 }
@@ -62,7 +62,9 @@ fn go_on(
     let (client, input) = talk.into_parts()?;
     let live = logged_in.references.live().cloned();
     match (logged_in.opened, maildrop) {
-        (Opened::Relay(relay), _) => Some(After::Relay(hand_over(client, input, relay, live?))),
+        (Opened::Relay(relay), _) => {
+            Some(After::Relay(Box::new(hand_over(client, input, relay, live?))))
+        }
         (Opened::Mailbox(_), Some(maildrop)) => {
             let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
             let client = Connected::new(client, input, idle, stopping).noting(live.as_ref());
