@@ -47,7 +47,8 @@ async fn an_imap_relay_shows_while_it_runs() {
     client.line().await;
     assert_eq!(snapshot(&stage).sessions[0].protocol, "IMAP");
     client.say("a ID (\"name\" \"Mutt\" \"version\" \"2.2\")\r\n").await;
-    (client.line().await, client.line().await);
+    client.line().await;
+    client.line().await;
     client.say("b LOGIN ERP \"pass word\"\r\n").await;
     let (_, _, mut service) = stage.opened().await;
     client.line().await;

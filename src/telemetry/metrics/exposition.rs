@@ -149,10 +149,11 @@ fn check_buckets(family: &Family) -> Result<(), Fault> {
             (Some(le), _) => {
                 last.insert(labels, (le, sample.value));
             }
-            (None, Some((end, count))) if sample.name.ends_with("_count") => {
-                if end != f64::INFINITY || count != sample.value {
-                    return Err(format!("the last bucket is not the count: {sample:?}"));
-                }
+            (None, Some((end, count)))
+                if sample.name.ends_with("_count")
+                    && (end != f64::INFINITY || count != sample.value) =>
+            {
+                return Err(format!("the last bucket is not the count: {sample:?}"));
             }
             _ => {}
         }

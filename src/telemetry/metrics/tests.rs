@@ -19,7 +19,9 @@ fn page(work: impl FnOnce()) -> String {
 
 fn families(work: impl FnOnce()) -> BTreeMap<String, Family> {
     let page = page(work);
-    read(&page).unwrap_or_else(|fault| panic!("{fault}\n{page}"))
+    let families = read(&page);
+    assert!(families.is_ok(), "{families:?}\n{page}");
+    families.unwrap_or_default()
 }
 
 /// The value of the sample with these labels.
@@ -32,6 +34,9 @@ fn value(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)
     };
     family.samples.iter().find(is_it).map(|sample| sample.value)
 }
+
+/// Name, labels, value.
+type Expected = (&'static str, &'static [(&'static str, &'static str)], f64);
 
 /// Every event once.
 fn everything() {
@@ -60,32 +65,32 @@ fn everything() {
 #[test]
 fn every_event_is_a_sample_that_a_scraper_understands() {
     let families = families(everything);
-    let sending = ("role", "Mail.Sending");
-    let receiving = ("role", "Mail.Receiving");
-    let table: &[(&str, &[(&str, &str)], f64)] = &[
+    const SENDING: (&str, &str) = ("role", "Mail.Sending");
+    const RECEIVING: (&str, &str) = ("role", "Mail.Receiving");
+    let table: &[Expected] = &[
         (SESSIONS_OPEN, &[("protocol", "SMTP")], 1.0),
         (SESSIONS_OPEN, &[("protocol", "IMAP")], 0.0),
         (SESSIONS, &[("protocol", "IMAP"), ("tls", "true")], 1.0),
         (LOGINS, &[("protocol", "IMAP"), ("result", "ok")], 1.0),
         (LOGINS, &[("protocol", "IMAP"), ("result", "refused")], 1.0),
         (LOGINS, &[("protocol", "POP3"), ("result", "failed")], 1.0),
-        (MESSAGES_SENT, &[sending], 1.0),
-        (MESSAGES_FAILED, &[sending, ("kind", "temporary")], 1.0),
-        (MESSAGES_FAILED, &[sending, ("kind", "permanent")], 1.0),
-        (OCTETS, &[receiving, ("direction", "to_client")], 1000.0),
-        (OCTETS, &[receiving, ("direction", "to_service")], 20.0),
+        (MESSAGES_SENT, &[SENDING], 1.0),
+        (MESSAGES_FAILED, &[SENDING, ("kind", "temporary")], 1.0),
+        (MESSAGES_FAILED, &[SENDING, ("kind", "permanent")], 1.0),
+        (OCTETS, &[RECEIVING, ("direction", "to_client")], 1000.0),
+        (OCTETS, &[RECEIVING, ("direction", "to_service")], 20.0),
         (GRAPH_REQUESTS, &[("status", "202")], 1.0),
         (GRAPH_REQUESTS, &[("status", "error")], 1.0),
         ("authbridge_graph_request_seconds_count", &[], 2.0),
         ("authbridge_graph_request_seconds_bucket", &[("le", "1")], 1.0),
         ("authbridge_graph_request_seconds_bucket", &[("le", "300")], 1.0),
-        ("authbridge_upstream_latency_seconds_sum", &[receiving, ("operation", "open")], 2.0),
-        ("authbridge_upstream_latency_seconds_count", &[sending, ("operation", "send")], 1.0),
+        ("authbridge_upstream_latency_seconds_sum", &[RECEIVING, ("operation", "open")], 2.0),
+        ("authbridge_upstream_latency_seconds_count", &[SENDING, ("operation", "send")], 1.0),
         (THROTTLED, &[], 1.0),
-        (TOKEN_EXPIRY, &[sending, ("subject", "a@b.c")], 3599.5),
+        (TOKEN_EXPIRY, &[SENDING, ("subject", "a@b.c")], 3599.5),
         (SIGN_IN_EXPIRY, &[("account", "a@b.c")], 7_776_000.0),
-        (CREDENTIAL_EXPIRY, &[sending, ("kind", "secret")], -60.0),
-        (CREDENTIAL_EXPIRY, &[receiving, ("kind", "certificate")], 60.0),
+        (CREDENTIAL_EXPIRY, &[SENDING, ("kind", "secret")], -60.0),
+        (CREDENTIAL_EXPIRY, &[RECEIVING, ("kind", "certificate")], 60.0),
         (BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0),
     ];
     for (name, labels, expected) in table {
