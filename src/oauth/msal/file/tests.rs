@@ -178,6 +178,27 @@ async fn what_is_no_file_or_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_symbolic_link_is_refused_and_what_it_names_is_kept() {
+    let folder = folder();
+    let cache = CacheFile::new(folder.path().join("link"), folder.path().join("key"));
+    let real = folder.path().join("real");
+    std::fs::write(&real, "{}").expect("written");
+    let made = Command::new("ln").arg("-s").arg(&real).arg(cache.path()).status();
+    if !made.is_ok_and(|status| status.success()) || !cache.path().is_symlink() {
+        eprintln!("SKIPPED: no symbolic link can be made");
+        return;
+    }
+    for error in [
+        cache.read().await.map(|_| ()).expect_err("refused"),
+        put(&cache, "jo", "one").await.expect_err("refused"),
+    ] {
+        assert!(error.text.contains("it is a symbolic link"), "{error}");
+    }
+    assert!(cache.path().is_symlink());
+    assert_eq!(std::fs::read_to_string(&real).expect("kept"), "{}");
+}
+
+#[tokio::test]
 async fn changes_of_many_tasks_and_handles_are_all_kept() {
     let folder = folder();
     let shared = cache(&folder);
