@@ -72,6 +72,7 @@ impl ConfigFiles {
             defaults: Defaults {
                 state_directory: platform::state_directory(),
                 config_directory: platform::config_directory(),
+                open_dpapi,
             },
         }
     }
@@ -80,6 +81,11 @@ impl ConfigFiles {
     pub fn load(&self) -> Result<Loaded, Failure> {
         Ok(Config::load(&self.request())?)
     }
+}
+
+/// Opens `dpapi:` values; the configuration itself names no platform.
+pub(crate) fn open_dpapi(blob: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    platform::dpapi_open(blob).map_err(|why| why.to_string())
 }
 
 /// Why a command has not worked.
