@@ -1,6 +1,8 @@
 //! The cloud over real sockets, judged by small clients of the tests' own.
 
+mod browser;
 mod entra;
+mod entra_code;
 mod exchange;
 mod faults;
 mod google;
