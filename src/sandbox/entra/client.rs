@@ -63,7 +63,8 @@ fn assert_certificate(
     assertion: &str,
 ) -> Result<(), Refusal> {
     let jwt = Jwt::parse(assertion).ok_or_else(|| bad_assertion("It is no signed token."))?;
-    let thumbprint = jwt.header["x5t#S256"].as_str().unwrap_or_default();
+    // MSAL for Python sends it with padding, and Entra takes it.
+    let thumbprint = jwt.header["x5t#S256"].as_str().unwrap_or_default().trim_end_matches('=');
     let certificate = app.certificates.iter().find(|known| known.thumbprint == thumbprint);
     let Some(certificate) = certificate else {
         return Err(bad_assertion("The certificate with this thumbprint is not registered."));

@@ -2,7 +2,10 @@
 
 mod browser;
 mod entra;
+mod entra_authorize;
 mod entra_code;
+mod entra_device;
+mod entra_refresh;
 mod exchange;
 mod faults;
 mod google;
