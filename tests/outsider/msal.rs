@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use crate::harness::cloud::{Cloud, OFFICE, OFFICE_PASSWORD, python_with_msal};
 use crate::harness::succeed;
 
+const READ: &str = "https://graph.microsoft.com/Mail.Read";
+
 /// A cloud, and where MSAL keeps its cache.
 struct Flows {
     cloud: Cloud,
@@ -119,4 +121,25 @@ fn a_script_s_registration_is_not_a_desktop_program_s() {
     let words = run.expect_err("a secret is wanted");
     let words = words.downcast_ref::<String>().expect("text");
     assert!(words.contains("7000218"), "{words}");
+}
+
+#[test]
+fn the_person_of_the_harness_meets_the_same_pages() {
+    let cloud = Cloud::start();
+    let config = cloud.public_graph("Mail.Sending", OFFICE);
+    assert!(config.contains(&format!("PublicApp.ClientId = '{}'", cloud.public.client_id)));
+    let url = format!(
+        "{}/{}/oauth2/v2.0/authorize?client_id={}&response_type=code&scope={READ}&state=s\
+         &redirect_uri=http://localhost:8400",
+        cloud.at().authority_url,
+        cloud.tenant.id,
+        cloud.public.client_id
+    );
+    let page = cloud.sign_in_page(&url, OFFICE, "wrong");
+    assert!(page.contains("AADSTS50126"), "{page}");
+    let back = cloud.sign_in_form(&url, OFFICE, OFFICE_PASSWORD);
+    assert!(back.starts_with("http://localhost:8400/?code=1.A"), "{back}");
+    assert_eq!(cloud.sandbox.consents(OFFICE, &cloud.public.client_id), [READ]);
+    let page = cloud.enter_device_code("NOSUCHCODE", OFFICE, OFFICE_PASSWORD);
+    assert!(page.contains("AADSTS70018"), "{page}");
 }

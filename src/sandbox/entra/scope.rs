@@ -5,6 +5,7 @@
 //! `.default` stands alone at its resource.
 
 use super::error::Refusal;
+use super::token::missing;
 
 /// Graph's principal.
 pub(super) const GRAPH: &str = "https://graph.microsoft.com";
@@ -92,6 +93,9 @@ impl Scopes {
                 other => scopes.add(other)?,
             }
         }
+        if scopes == Self::default() {
+            return Err(missing("scope"));
+        }
         Ok(scopes)
     }
 
@@ -135,11 +139,6 @@ impl Scopes {
             [one] => Ok(one.clone()),
             _ => Err(Refusal::known(28_000)),
         }
-    }
-
-    /// True when nothing at all was asked for.
-    pub fn is_empty(&self) -> bool {
-        self.wanted.is_empty() && !(self.openid || self.profile || self.email || self.offline)
     }
 }
 
@@ -205,6 +204,6 @@ mod tests {
         }
         let two = Scopes::read("Mail.Read https://outlook.office.com/SMTP.Send").expect("reads");
         assert_eq!(two.single().expect_err("two").code, 28_000);
-        assert!(Scopes::read(" ").expect("reads").is_empty());
+        assert_eq!(Scopes::read(" ").expect_err("nothing").code, 900_144);
     }
 }

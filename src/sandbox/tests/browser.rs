@@ -1,5 +1,8 @@
 //! A browser without a screen: it fills in Entra's forms and stops at the redirect address.
 
+// Nobody but tests comes here: a page that is not the expected one ends them.
+#![allow(clippy::panic)]
+
 use super::*;
 
 /// The only ports of redirect addresses here: nobody listens.
