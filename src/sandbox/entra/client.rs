@@ -88,8 +88,10 @@ fn assert_certificate(
 }
 
 fn check_times(jwt: &Jwt<'_>, now: i64) -> Result<(), Refusal> {
-    let (Some(from), Some(to)) = (jwt.seconds("nbf"), jwt.seconds("exp")) else {
-        return Err(bad_assertion("It needs nbf and exp."));
+    // MSAL for Python sends `iat` without `nbf`, and Entra takes it.
+    let from = jwt.seconds("nbf").or(jwt.seconds("iat"));
+    let (Some(from), Some(to)) = (from, jwt.seconds("exp")) else {
+        return Err(bad_assertion("It needs nbf or iat, and exp."));
     };
     if from > now + SKEW || to < now - SKEW || to <= from || to - from > LONGEST_ASSERTION {
         let text = "Client assertion is not within its valid time range.";
