@@ -115,7 +115,7 @@ async fn a_wrong_assertion_is_refused() {
         ("exp", json!(now - 900), 700_024),
         ("nbf", json!(now + 900), 700_024),
         ("exp", json!(now + 90_000), 700_024),
-        ("nbf", Value::Null, 700_027),
+        ("exp", Value::Null, 700_027),
     ];
     for (claim, value, code) in table {
         let (header, mut claims) = good_assertion(&world, "PS256");
