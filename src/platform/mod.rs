@@ -53,3 +53,27 @@ pub async fn stop_requested() -> std::io::Result<()> {
 pub fn raise_open_file_limit() -> Option<u64> {
     native::raise_open_file_limit()
 }
+
+/// Opens a web page in the person's browser, without waiting for it. An error when there is no
+/// browser to be expected here, as on a server without a screen.
+///
+/// No shell takes part, and nothing but a web address is passed on: it comes from a configuration.
+pub fn open_browser(url: &str) -> std::io::Result<()> {
+    match url.starts_with("https://") || url.starts_with("http://") {
+        true => native::open_browser(url),
+        false => Err(std::io::Error::other("that is no web address")),
+    }
+}
+
+#[cfg(test)]
+mod browser_tests {
+    use super::*;
+
+    #[test]
+    fn only_web_addresses_are_opened() {
+        for url in ["", "file:///etc/passwd", "--help", "javascript:alert(1)", "calc.exe"] {
+            let refused = open_browser(url).expect_err(url);
+            assert_eq!(refused.to_string(), "that is no web address", "{url}");
+        }
+    }
+}
