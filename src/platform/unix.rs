@@ -1,9 +1,23 @@
 //! Linux and other Unix systems.
 
+mod browser;
+mod files;
+mod lock;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+pub(super) use browser::open_browser;
+pub(super) use files::{
+    belong_to_folder, file_version, inherit_rights, is_foreign, open_no_link, others_may_read,
+    sync_directory,
+};
+pub(super) use lock::{HeldLock, try_lock};
+use zeroize::Zeroizing;
+
+use super::{DpapiError, DpapiScope};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,55 +104,12 @@ pub(super) fn raise_open_file_limit() -> Option<u64> {
     }
 }
 
-/// `$BROWSER` if it is set, else the desktop's choice where there is a desktop: without one
-/// `xdg-open` would start a browser of text in the middle of ours.
-pub(super) fn open_browser(url: &str) -> io::Result<()> {
-    let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let chosen = set("BROWSER");
-    if chosen.is_none() && set("DISPLAY").is_none() && set("WAYLAND_DISPLAY").is_none() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no screen here"));
-    }
-    let words = browser_command(chosen.as_deref().unwrap_or("xdg-open"), url);
-    let (program, arguments) =
-        words.split_first().ok_or_else(|| io::Error::other("$BROWSER names no program"))?;
-    let mut child = std::process::Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()?;
-    // Whoever starts a process has to wait for it; the browser may outlive us.
-    std::thread::spawn(move || child.wait());
-    Ok(())
+pub(super) const HAS_DPAPI: bool = false;
+
+pub(super) fn dpapi_protect(_: &[u8], _: DpapiScope) -> Result<Vec<u8>, DpapiError> {
+    Err(DpapiError::Absent)
 }
 
-/// `$BROWSER` is a list separated by colons, of which the first counts here; `%s` stands for the
-/// address, which else comes last (environ(7)).
-fn browser_command(chosen: &str, url: &str) -> Vec<String> {
-    let first = chosen.split(':').find(|command| !command.trim().is_empty()).unwrap_or_default();
-    let mut words: Vec<String> = first.split_whitespace().map(str::to_owned).collect();
-    match words.iter().any(|word| word.contains("%s")) {
-        true => words.iter_mut().for_each(|word| *word = word.replace("%s", url)),
-        false if words.is_empty() => {}
-        false => words.push(url.to_owned()),
-    }
-    words
-}
-
-#[cfg(test)]
-mod browser_tests {
-    use super::browser_command;
-
-    #[test]
-    fn the_browser_is_started_with_the_address() {
-        for (chosen, words) in [
-            ("firefox", &["firefox", "U"] as &[&str]),
-            ("firefox --new-window %s:w3m", &["firefox", "--new-window", "U"]),
-            ("open-it -u=%s -q", &["open-it", "-u=U", "-q"]),
-            (":: w3m", &["w3m", "U"]),
-            (" : ", &[]),
-        ] {
-            assert_eq!(browser_command(chosen, "U"), words, "{chosen}");
-        }
-    }
+pub(super) fn dpapi_open(_: &[u8]) -> Result<Zeroizing<Vec<u8>>, DpapiError> {
+    Err(DpapiError::Absent)
 }

@@ -105,7 +105,7 @@ async fn what_is_signed_in_follows_from_account_roles_and_settings() {
     assert!(told.contains("did you mean erp@contoso.example?"), "{told}");
     let (code, told) = plan_of(None, &[], &none, &[]).await.unwrap_err();
     assert_eq!(code, 2);
-    assert!(told.contains("--client-id (ClientId), --tenant-id (TenantId)"), "{told}");
+    assert!(told.contains("--client-id (ClientId) and --tenant-id (TenantId) are"), "{told}");
 }
 
 #[tokio::test]
