@@ -70,6 +70,3 @@ impl Grant for SignedInUser {
         self.accounts.cache().stamp().map_or(0, |stamp| stamp.0)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -61,7 +61,7 @@ impl Accounts {
         }
     }
 
-    async fn renew_all(&self, kept: &[Kept], failing: &mut HashSet<Who>) {
+    pub(super) async fn renew_all(&self, kept: &[Kept], failing: &mut HashSet<Who>) {
         let mut seen = HashSet::new();
         for kept in kept {
             for username in self.names(kept).await {

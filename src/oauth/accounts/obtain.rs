@@ -326,3 +326,64 @@ fn not_stored(need: &Need<'_>, error: &Error, accounts: &Accounts) -> Error {
         accounts.cache().path().display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::msal::Owner;
+
+    fn tokens(refresh: &str) -> Tokens {
+        let now = SystemTime::now();
+        Tokens {
+            owner: Owner {
+                home_account_id: "oid.tid".to_owned(),
+                environment: "login.microsoftonline.com".to_owned(),
+                client_id: "app".to_owned(),
+            },
+            realm: "tid".to_owned(),
+            access: CachedAccess {
+                secret: Secret::new("access"),
+                scopes: vec!["Mail.Send".to_owned()],
+                cached_at: now,
+                expires_at: now + Duration::from_secs(3600),
+            },
+            refresh: Some(Secret::new(refresh)),
+            id_token: None,
+            client_info: None,
+            username: "jo@example.com".to_owned(),
+            local_account_id: "oid".to_owned(),
+            name: None,
+        }
+    }
+
+    #[test]
+    fn a_new_refresh_token_replaces_only_the_one_it_came_for() {
+        for (in_cache, expected) in
+            [(Some("redeemed"), Some("new")), (Some("signed in"), Some("signed in")), (None, None)]
+        {
+            let mut document = Document::default();
+            if let Some(current) = in_cache {
+                document.put(&tokens(current), SystemTime::now());
+            }
+            put(&mut document, tokens("new"), &Secret::new("redeemed"));
+            let stored = document.refresh_token(&tokens("").owner);
+            assert_eq!(stored.as_ref().map(Secret::expose), expected, "{in_cache:?}");
+        }
+    }
+
+    #[test]
+    fn needed_permissions_are_found_with_or_without_their_resource() {
+        for (service, scopes, expected) in [
+            (Service::GraphSending, "openid Mail.Send", None),
+            (Service::GraphSending, "https://graph.microsoft.com/mail.send", None),
+            (Service::GraphSending, "Mail.Send.Shared", Some("Mail.Send")),
+            (Service::GraphReading, "Mail.Read", Some("Mail.ReadWrite")),
+            (Service::Smtp, "https://outlook.office.com/SMTP.Send", None),
+            (Service::Imap, "https://outlook.office.com/SMTP.Send", Some("IMAP.AccessAsUser.All")),
+            (Service::Imap, "", None),
+        ] {
+            let scopes: Vec<String> = scopes.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(missing(service, &scopes), expected, "{service:?} {scopes:?}");
+        }
+    }
+}
