@@ -1,3 +1,5 @@
+//! Files, folders and flags.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is planned, and what is said.
+
 use super::*;
 use crate::config::{Cloud, HelperSettings, Template};
 use crate::oauth::{PublicApp, Service};
@@ -100,10 +102,11 @@ async fn what_is_signed_in_follows_from_account_roles_and_settings() {
     assert_eq!(plan_of(Some(new), &[], &given, &[]).await, Ok(vec![own(new, 0)]));
     // Nobody to ask: whoever signs in.
     assert_eq!(plan_of(None, &[], &given, &[]).await, Ok(vec![(None, 0)]));
-    let (code, told) = plan_of(Some("ecp@contoso.example"), &roles, &none, &[]).await.unwrap_err();
+    let (code, told) =
+        plan_of(Some("ecp@contoso.example"), &roles, &none, &[]).await.expect_err("refused");
     assert_eq!(code, 2);
     assert!(told.contains("did you mean erp@contoso.example?"), "{told}");
-    let (code, told) = plan_of(None, &[], &none, &[]).await.unwrap_err();
+    let (code, told) = plan_of(None, &[], &none, &[]).await.expect_err("refused");
     assert_eq!(code, 2);
     assert!(told.contains("--client-id (ClientId) and --tenant-id (TenantId) are"), "{told}");
 }
@@ -111,7 +114,7 @@ async fn what_is_signed_in_follows_from_account_roles_and_settings() {
 #[tokio::test]
 async fn a_role_for_many_mailboxes_needs_a_name_where_nobody_can_be_asked() {
     let roles = [role("Mail.Sending", APP, "{login}@contoso.example", Service::GraphSending)];
-    let (code, told) = plan_of(None, &roles, &Given::default(), &[]).await.unwrap_err();
+    let (code, told) = plan_of(None, &roles, &Given::default(), &[]).await.expect_err("refused");
     assert_eq!(code, 2);
     assert!(told.contains("Mail.Sending ({login}@contoso.example)"), "{told}");
     assert!(told.contains("authbridge token add ACCOUNT"), "{told}");
