@@ -74,6 +74,7 @@ impl ConfigFiles {
             defaults: Defaults {
                 state_directory: platform::state_directory(),
                 config_directory: platform::config_directory(),
+                open_dpapi,
             },
         }
     }
@@ -82,6 +83,11 @@ impl ConfigFiles {
     pub fn load(&self) -> Result<Loaded, Failure> {
         Ok(Config::load(&self.request())?)
     }
+}
+
+/// Opens `dpapi:` values; the configuration itself names no platform.
+pub(crate) fn open_dpapi(blob: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    platform::dpapi_open(blob).map_err(|why| why.to_string())
 }
 
 /// Why a command has not worked.

@@ -8,6 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
 use super::diagnostic::{Diagnostic, Diagnostics, Origin};
 use super::role::Config;
 use super::written::{Indirect, Setting, Value, Written};
@@ -38,7 +42,12 @@ pub struct Defaults {
     pub state_directory: PathBuf,
     /// Where `proxy.toml` is looked for after the working directory.
     pub config_directory: PathBuf,
+    /// Opens what Windows has sealed, for `dpapi:` values; says why it can't.
+    pub open_dpapi: OpenDpapi,
 }
+
+/// See [`Defaults::open_dpapi`].
+pub type OpenDpapi = fn(&[u8]) -> Result<Zeroizing<Vec<u8>>, String>;
 
 /// A configuration that holds.
 #[derive(Clone, Debug)]
@@ -200,7 +209,7 @@ pub(super) fn is_xml(path: &Path, text: &str) -> bool {
     }
 }
 
-/// Puts the values in the place of `env:NAME` and `file:PATH`.
+/// Puts the values in the place of `env:NAME`, `file:PATH` and `dpapi:BASE64`.
 fn resolve(
     written: &mut Written,
     request: &LoadRequest,
@@ -254,9 +263,26 @@ fn look_up(
             files.push(path.clone());
             secret_file(path)
         }
-        Indirect::Dpapi => Err((
-            "is sealed by Windows (dpapi:), which this version can't open yet".into(),
-            "use file:PATH with a file that only the service's account may read, or env:NAME"
+        Indirect::Dpapi(sealed) => unseal(sealed, request.defaults.open_dpapi),
+    }
+}
+
+/// `ProtectedData.Protect` of the value's UTF-8, as base64.
+fn unseal(sealed: &str, open: OpenDpapi) -> Result<Secret, Explained> {
+    let again = "seal it again on the computer, and as the user, that runs authbridge, or use \
+                 file:PATH with a file that only that user may read, or env:NAME";
+    let digits: String = sealed.split_ascii_whitespace().collect();
+    let Ok(blob) = STANDARD.decode(digits) else {
+        return Err(("is sealed by Windows (dpapi:), but not as base64".into(), again.into()));
+    };
+    let text = open(&blob).map_err(|why| {
+        (format!("is sealed by Windows (dpapi:) and can't be opened: {why}"), again.to_owned())
+    })?;
+    match std::str::from_utf8(&text) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err((
+            "is sealed by Windows (dpapi:), but is not UTF-8 text".into(),
+            "seal it again: [Text.Encoding]::UTF8.GetBytes makes UTF-8 of a text in PowerShell"
                 .into(),
         )),
     }

@@ -22,7 +22,7 @@ pub mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Origin};
 pub use helper::HelperSettings;
-pub use load::{Defaults, LoadRequest, Loaded};
+pub use load::{Defaults, LoadRequest, Loaded, OpenDpapi};
 pub use role::{
     Admin, Anonymous, Client, ClientPassword, Cloud, Config, Expunge, GoogleAccount, Host,
     LargeMessages, Limits, Listen, ListenAddress, Log, LogFormat, MailServer, Microsoft365,

@@ -174,8 +174,8 @@ pub(super) enum Indirect<'a> {
     Environment(&'a str),
     /// A file's content.
     File(PathBuf),
-    /// A value sealed by Windows.
-    Dpapi,
+    /// A value sealed by Windows: the base64.
+    Dpapi(&'a str),
 }
 
 impl<'a> Indirect<'a> {
@@ -187,7 +187,7 @@ impl<'a> Indirect<'a> {
         if let Some(path) = text.strip_prefix("file:") {
             return Some(Self::File(folder.join(path.trim())));
         }
-        text.starts_with("dpapi:").then_some(Self::Dpapi)
+        text.strip_prefix("dpapi:").map(Self::Dpapi)
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
         assert!(matches!(Indirect::parse("env:A", folder), Some(Indirect::Environment("A"))));
         let file = Indirect::parse("file:a/b", folder);
         assert!(matches!(file, Some(Indirect::File(path)) if path == folder.join("a/b")));
-        assert!(matches!(Indirect::parse("dpapi:AAAA", folder), Some(Indirect::Dpapi)));
+        assert!(matches!(Indirect::parse("dpapi:AAAA", folder), Some(Indirect::Dpapi("AAAA"))));
         assert!(Indirect::parse("environment", folder).is_none());
     }
 }

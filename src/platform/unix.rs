@@ -113,3 +113,6 @@ pub(super) fn dpapi_protect(_: &[u8], _: DpapiScope) -> Result<Vec<u8>, DpapiErr
 pub(super) fn dpapi_open(_: &[u8]) -> Result<Zeroizing<Vec<u8>>, DpapiError> {
     Err(DpapiError::Absent)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,7 @@ impl Demo {
             defaults: Defaults {
                 state_directory: folder.path().join("state"),
                 config_directory: folder.path().to_owned(),
+                open_dpapi: crate::cli::open_dpapi,
             },
         };
         let config = Config::load(&request)?.config;

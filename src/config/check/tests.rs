@@ -21,7 +21,11 @@ fn check_text(text: &str) -> Checked {
     let mut written = Written::default();
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     written.add(settings, &mut problems);
-    let defaults = Defaults { state_directory: "state".into(), config_directory: "c".into() };
+    let defaults = Defaults {
+        state_directory: "state".into(),
+        config_directory: "c".into(),
+        open_dpapi: |_| Err("not here".to_owned()),
+    };
     let config = check(&written, &defaults, &mut problems, &mut warnings);
     let texts = |all: Vec<Diagnostic>| all.iter().map(ToString::to_string).collect();
     Checked { config, problems: texts(problems), warnings: texts(warnings) }

@@ -16,8 +16,18 @@ fn request(files: Vec<PathBuf>) -> LoadRequest {
     LoadRequest {
         files,
         environment: vec![("HUNTER".into(), "hunter2".into()), ("LEVEL".into(), "debug".into())],
-        defaults: Defaults { state_directory: "state".into(), config_directory: "nowhere".into() },
+        defaults: Defaults {
+            state_directory: "state".into(),
+            config_directory: "nowhere".into(),
+            open_dpapi,
+        },
     }
+}
+
+/// Opens what begins with `sealed:`.
+fn open_dpapi(blob: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    let text = blob.strip_prefix(b"sealed:").ok_or("another computer has sealed it")?;
+    Ok(zeroize::Zeroizing::new(text.to_vec()))
 }
 
 /// Loads one file of that name with that content.
@@ -58,6 +68,31 @@ fn bad_configurations_are_explained_word_for_word() {
         assert!(!told.contains("hunter2"));
     }
     assert!(count >= 9, "{count} bad configurations");
+}
+
+#[test]
+fn values_sealed_by_windows_are_opened() {
+    let sealed = |content: &[u8]| STANDARD.encode([b"sealed:", content].concat());
+    let loaded = good(&format!(
+        "Proxy.Client.a.Password = 'dpapi:{}'\nProxy.Log.Level = 'dpapi:{}'",
+        sealed(b"hunter2"),
+        sealed(b"debug")
+    ));
+    let ClientPassword::Plain(password) = &loaded.config.clients[0].password else {
+        panic!("{:?}", loaded.config.clients)
+    };
+    assert_eq!(password.expose(), "hunter2");
+    for (value, problem) in [
+        ("dpapi:hunter2!", "but not as base64"),
+        ("dpapi:aHVudGVyMg==", "can't be opened: another computer has sealed it; seal it again"),
+        ("dpapi:", "can't be opened"),
+        (&format!("dpapi:{}", sealed(b"\xFF")), "is not UTF-8 text"),
+    ] {
+        let toml = format!("\n\nProxy.Client.a.Password = '{value}'");
+        let told = load(&toml).expect_err("refused").to_string();
+        assert!(told.contains("proxy.toml:3: Proxy.Client.a.Password: is sealed by"), "{told}");
+        assert!(told.contains(problem) && !told.contains("unter2"), "{told}");
+    }
 }
 
 #[test]

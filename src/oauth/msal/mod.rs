@@ -8,8 +8,11 @@
 pub mod document;
 mod environment;
 pub mod file;
+mod json;
 mod lock;
 pub mod protection;
+mod put;
+mod scope;
 mod sealed;
 
 pub use document::{Account, CachedAccess, Document, Owner, Tokens};
