@@ -1,5 +1,7 @@
 //! `token` as a user types it: settings, mistakes, and sign-ins that somebody ends.
 
+mod signing_in;
+
 use super::{Said, folder, typed, typed_with};
 use crate::harness::have;
 
