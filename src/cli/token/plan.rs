@@ -229,7 +229,11 @@ mod tests {
         let request = LoadRequest {
             files: vec![file],
             environment: Vec::new(),
-            defaults: Defaults { state_directory: "s".into(), config_directory: "c".into() },
+            defaults: Defaults {
+                state_directory: "s".into(),
+                config_directory: "c".into(),
+                open_dpapi: crate::cli::open_dpapi,
+            },
         };
         Config::load(&request).expect("valid").config
     }
