@@ -3,6 +3,7 @@
 mod importing;
 mod mistakes;
 mod proofs;
+mod tokens;
 
 use std::path::Path;
 use std::process::Output;
@@ -58,12 +59,21 @@ const PLAIN: &str = "Mail.Sending.ServerType = 'Smtp'\nMail.Sending.Smtp.Server 
 fn help_names_every_command_and_option() {
     let folder = folder(&[]);
     for (command, words) in [
-        ("", "run demo check import passwd --version Exit codes"),
+        ("", "run demo check import passwd token --version Exit codes"),
         ("run", "--config"),
         ("demo", "--once"),
         ("check", "--config --role --offline"),
         ("import", "WEB.CONFIG --output --login"),
         ("passwd", "LOGIN"),
+        ("token", "add list remove import"),
+        (
+            "token add",
+            "ACCOUNT --config --role --client-id --tenant-id --redirect-uri --cache-file-name \
+             --cache-directory --device --no-browser --cloud --authority-url Examples:",
+        ),
+        ("token list", "--config --json --cache-file-name --cache-directory Examples:"),
+        ("token remove", "ACCOUNT --config --client-id --yes Examples:"),
+        ("token import", "FILE --config --client-id --tenant-id --cloud Examples:"),
     ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let said = typed(folder.path(), &arguments);
@@ -164,7 +174,11 @@ fn the_example_file_is_accepted_as_it_is() {
 #[test]
 fn a_closed_pipe_is_no_crash() {
     let folder = folder(&[("proxy.toml", PLAIN), ("password", "secret\n")]);
-    for arguments in [&["check", "--offline"] as &[&str], &["passwd", "erp"]] {
+    for arguments in [
+        &["check", "--offline"] as &[&str],
+        &["passwd", "erp"],
+        &["token", "list", "--cache-directory", "."],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let password = std::fs::File::open(folder.path().join("password")).unwrap();

@@ -10,6 +10,7 @@ mod demo;
 mod import;
 mod passwd;
 mod run;
+mod token;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -46,10 +47,11 @@ enum Command {
     Check(check::Args),
     Import(import::Args),
     Passwd(passwd::Args),
+    Token(token::Args),
 }
 
 /// The option that every command with a configuration has.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct ConfigFiles {
     /// A configuration file; may be given several times, later files win
     ///
@@ -138,6 +140,7 @@ pub fn run() -> Result<(), Failure> {
         Command::Check(args) => check::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Passwd(args) => passwd::run(&args),
+        Command::Token(args) => token::run(&args),
     }
 }
 
@@ -151,11 +154,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_documented() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
+        documented(&Cli::command());
+    }
+
+    /// Every command below this one, and its arguments.
+    fn documented(command: &clap::Command) {
+        for command in command.get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{}", argument.get_id());
             }
+            documented(command);
         }
     }
 

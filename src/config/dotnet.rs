@@ -21,6 +21,16 @@ pub fn read(
     text: &str,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Vec<Setting>, Vec<Diagnostic>> {
+    read_keys(path, text, schema::is_ours, notes)
+}
+
+/// Reads the settings whose keys are `wanted`.
+pub(super) fn read_keys(
+    path: &Path,
+    text: &str,
+    wanted: fn(&str) -> bool,
+    notes: &mut Vec<Diagnostic>,
+) -> Result<Vec<Setting>, Vec<Diagnostic>> {
     let at = |line| Origin::File { path: path.to_owned(), line };
     let document = Document::parse(text).map_err(|error| {
         let (problem, fix) = explain(&error);
@@ -40,7 +50,7 @@ pub fn read(
     }
     for section in sections(root) {
         elsewhere(section, &line(section), notes)?;
-        apply(section, &mut settings, line);
+        apply(section, &mut settings, wanted, line);
     }
     Ok(settings)
 }
@@ -89,6 +99,7 @@ fn elsewhere(
 fn apply<F: Fn(Node<'_, '_>) -> Origin>(
     section: Node<'_, '_>,
     settings: &mut Vec<Setting>,
+    wanted: fn(&str) -> bool,
     line: F,
 ) {
     for node in section.children().filter(Node::is_element) {
@@ -96,7 +107,7 @@ fn apply<F: Fn(Node<'_, '_>) -> Origin>(
         match node.tag_name().name() {
             "clear" => settings.clear(),
             "remove" => settings.retain(|setting| !setting.dotted.eq_ignore_ascii_case(key)),
-            "add" if schema::is_ours(key) => settings.push(Setting {
+            "add" if wanted(key) => settings.push(Setting {
                 dotted: key.to_owned(),
                 value: Value::One(node.attribute("value").unwrap_or_default().into()),
                 origin: line(node),

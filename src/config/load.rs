@@ -63,7 +63,17 @@ pub struct Loaded {
 impl Config {
     /// Reads, merges and checks. Every mistake is reported, in the order of files and lines.
     pub fn load(request: &LoadRequest) -> Result<Loaded, Diagnostics> {
-        let Read { written, files, mut problems, mut warnings } = read(request)?;
+        Self::of_files(request, find_files(request)?)
+    }
+
+    /// The same, with every default where there is no configuration at all: for commands that work
+    /// without one.
+    pub fn load_or_default(request: &LoadRequest) -> Result<Loaded, Diagnostics> {
+        Self::of_files(request, find_files(request).unwrap_or_default())
+    }
+
+    fn of_files(request: &LoadRequest, files: Vec<PathBuf>) -> Result<Loaded, Diagnostics> {
+        let Read { written, files, mut problems, mut warnings } = read(request, files)?;
         let config = check::check(&written, &request.defaults, &mut problems, &mut warnings);
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded { config, warnings, files }),
@@ -81,8 +91,7 @@ struct Read {
 }
 
 /// A file that can't be read at all ends the load: half of its keys would only confuse.
-fn read(request: &LoadRequest) -> Result<Read, Diagnostics> {
-    let mut files = find_files(request)?;
+fn read(request: &LoadRequest, mut files: Vec<PathBuf>) -> Result<Read, Diagnostics> {
     let mut written = Written::default();
     let (mut problems, mut warnings, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for path in &files {
@@ -147,18 +156,22 @@ pub(crate) fn read_file(
     path: &Path,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Vec<Setting>, Vec<Diagnostic>> {
+    let text = read_text(path)?;
+    match is_xml(path, &text) {
+        true => dotnet::read(path, &text, notes),
+        false => toml_file::read(path, &text),
+    }
+}
+
+/// The whole text of a configuration file.
+pub(super) fn read_text(path: &Path) -> Result<String, Vec<Diagnostic>> {
     let unreadable = |problem: String, fix: &str| {
         let origin = Origin::File { path: path.to_owned(), line: 1 };
         vec![Diagnostic::new("", origin, problem, fix)]
     };
     let bytes = read_limited(path)
         .map_err(|why| unreadable(format!("can't be read: {why}"), "check path and rights"))?;
-    let text = decode(&bytes)
-        .ok_or_else(|| unreadable("is not UTF-8 text".into(), "save it again as UTF-8"))?;
-    match is_xml(path, &text) {
-        true => dotnet::read(path, &text, notes),
-        false => toml_file::read(path, &text),
-    }
+    decode(&bytes).ok_or_else(|| unreadable("is not UTF-8 text".into(), "save it again as UTF-8"))
 }
 
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -187,7 +200,7 @@ fn decode(bytes: &[u8]) -> Option<String> {
 }
 
 /// By extension; a file of another name by its first character.
-fn is_xml(path: &Path, text: &str) -> bool {
+pub(super) fn is_xml(path: &Path, text: &str) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "toml" => false,

@@ -10,6 +10,7 @@ mod check;
 pub mod diagnostic;
 pub mod dotnet;
 mod environment;
+mod helper;
 pub mod load;
 pub mod password_hash;
 pub mod role;
@@ -20,6 +21,7 @@ pub mod value;
 pub mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Origin};
+pub use helper::HelperSettings;
 pub use load::{Defaults, LoadRequest, Loaded, OpenDpapi};
 pub use role::{
     Admin, Anonymous, Client, ClientPassword, Cloud, Config, Expunge, GoogleAccount, Host,

@@ -58,6 +58,17 @@ pub fn raise_open_file_limit() -> Option<u64> {
     native::raise_open_file_limit()
 }
 
+/// Opens a web page in the person's browser, without waiting for it. An error when there is no
+/// browser to be expected here, as on a server without a screen.
+///
+/// No shell takes part, and nothing but a web address is passed on: it comes from a configuration.
+pub fn open_browser(url: &str) -> io::Result<()> {
+    match url.starts_with("https://") || url.starts_with("http://") {
+        true => native::open_browser(url),
+        false => Err(io::Error::other("that is no web address")),
+    }
+}
+
 /// What tells one version of a file from the next, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileVersion {

@@ -1,5 +1,6 @@
 //! Linux and other Unix systems.
 
+mod browser;
 mod files;
 mod lock;
 
@@ -8,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub(super) use browser::open_browser;
 pub(super) use files::{
     belong_to_folder, file_version, inherit_rights, is_foreign, open_no_link, others_may_read,
     sync_directory,

@@ -62,3 +62,19 @@ pub(super) async fn stop_requested() -> io::Result<()> {
 pub(super) fn raise_open_file_limit() -> Option<u64> {
     None
 }
+
+/// The default browser, through the system's own program for it. `start` would need a shell, to
+/// which the `&` of an address means something.
+pub(super) fn open_browser(url: &str) -> io::Result<()> {
+    let system = std::env::var_os("SystemRoot")
+        .map_or_else(|| PathBuf::from(r"C:\Windows"), PathBuf::from)
+        .join("System32");
+    std::process::Command::new(system.join("rundll32.exe"))
+        .arg("url.dll,FileProtocolHandler")
+        .arg(url)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .map(drop)
+}
