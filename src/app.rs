@@ -65,6 +65,9 @@ pub enum Error {
     /// The web page's address.
     #[error("{0}")]
     Admin(#[from] admin::Error),
+    /// The web page's password.
+    #[error("{0}")]
+    AdminPassword(#[from] page::PasswordError),
     /// Two processes would each serve snapshots that lack the other's changes.
     #[error(
         "{}: another authbridge serves mailboxes from this folder; stop it, or set \
