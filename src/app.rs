@@ -91,6 +91,8 @@ pub struct App {
     admin: AdminListeners,
     page: Page,
     first_password: Option<Secret>,
+    /// Where the clients seen are kept.
+    clients: PathBuf,
     /// Held for as long as the store is in use.
     _lock: Option<File>,
 }
@@ -125,7 +127,8 @@ impl App {
         let parts = page::Parts { built, activity, tls, password_hash: password.hash };
         let page = page::build(config, &client_tls, parts)?;
         let first_password = password.made;
-        Ok(Self { listeners, context, admin, page, first_password, _lock: lock })
+        let clients = state.join("clients.json");
+        Ok(Self { listeners, context, admin, page, first_password, clients, _lock: lock })
     }
 
     /// What is bound, with the ports that were picked.
@@ -146,6 +149,9 @@ impl App {
     /// Serves until `stop` is done, then lets sessions finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let stopping = self.context.stopping.clone();
+        let kept = CancellationToken::new();
+        let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
+        let keeper = tokio::spawn(keeper);
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
@@ -158,6 +164,8 @@ impl App {
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
         page.abort();
+        kept.cancel();
+        let _ = keeper.await;
     }
 }
 

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tls", &["tls", "secret", "platform"]),
     ("platform", &["platform"]),
     ("secret", &["secret"]),
-    ("telemetry", &["telemetry", "config", "secret"]),
+    ("telemetry", &["telemetry", "config", "platform", "secret"]),
 ];
 
 /// No source file is longer, except pure tables.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Context;
 use super::conversation::Parting;
@@ -14,6 +14,7 @@ use super::login::{Login, Verdict, shown};
 use super::stream::Peer;
 use crate::mail::{Error, Kind, Opened, Protocol, Reference, SessionId};
 use crate::protocol::sasl::Credentials;
+use crate::telemetry::activity::LiveSession;
 
 /// Wrong logins and commands after which the connection is closed.
 const MAX_FAILURES: u32 = 10;
@@ -58,6 +59,7 @@ pub struct Attempts {
     protocol: Protocol,
     failures: u32,
     references: References,
+    live: Arc<LiveSession>,
 }
 
 /// Makes the references of one session.
@@ -65,12 +67,36 @@ pub struct Attempts {
 pub struct References {
     session: SessionId,
     count: u32,
+    /// Where failures are noted, and as which role's.
+    noted: Option<(Arc<LiveSession>, String)>,
 }
 
 impl References {
     /// None so far.
     pub fn new(session: SessionId) -> Self {
-        Self { session, count: 0 }
+        Self { session, count: 0, noted: None }
+    }
+
+    /// Failures are noted as the role's from now on.
+    pub fn noting(self, live: &Arc<LiveSession>, role: &str) -> Self {
+        Self { noted: Some((Arc::clone(live), role.to_owned())), ..self }
+    }
+
+    /// Where the session is noted.
+    pub fn live(&self) -> Option<&Arc<LiveSession>> {
+        self.noted.as_ref().map(|(live, _)| live)
+    }
+
+    /// A new one for a failure of the service, which is noted under it. That something does not
+    /// exist, or exists already, is no failure of the service.
+    pub fn report(&mut self, error: &Error) -> Reference {
+        let reference = self.issue();
+        if let Some((live, role)) = &self.noted
+            && !matches!(error.kind, Kind::NotFound | Kind::AlreadyExists)
+        {
+            live.failed(role, &reference.to_string(), &error.chain());
+        }
+        reference
     }
 
     /// A new one.
@@ -82,9 +108,19 @@ impl References {
 
 impl Attempts {
     /// None so far.
-    pub fn new(context: Arc<Context>, peer: Peer, protocol: Protocol) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        peer: Peer,
+        protocol: Protocol,
+        live: Arc<LiveSession>,
+    ) -> Self {
         let references = References::new(peer.session);
-        Self { context, peer, protocol, failures: 0, references }
+        Self { context, peer, protocol, failures: 0, references, live }
+    }
+
+    /// Where the session is noted.
+    pub fn live(&self) -> &Arc<LiveSession> {
+        &self.live
     }
 
     /// Counts a wrong login or command; the last one ends the session.
@@ -94,27 +130,40 @@ impl Attempts {
     }
 
     /// Checks the password, then opens the mailbox.
-    pub async fn log_in(&mut self, credentials: &Credentials) -> Result<LoggedIn, Refusal> {
+    pub async fn log_in(
+        &mut self,
+        credentials: &Credentials,
+        mechanism: &'static str,
+    ) -> Result<LoggedIn, Refusal> {
         let from = self.peer.address.ip();
         let name = &credentials.login;
         let login = match self.context.logins.verify(from, name, &credentials.password).await {
             Verdict::Granted(login) => login,
             Verdict::Refused => {
                 tracing::warn!(login = ?shown(name), "wrong login or password, or locked out");
+                self.context.logins.note_refusal(&self.live, name, mechanism);
                 return Err(Refusal::Wrong);
             }
             Verdict::Busy => {
                 let text = "too many logins are being checked at the same time";
                 let busy = Error::new(Kind::Throttled { retry_after: None }, text);
+                self.live.put_off();
                 return Err(self.failed(name, "", &busy));
             }
         };
+        let began = Instant::now();
         match self.open(&login).await {
             Ok(opened) => {
                 tracing::info!(login = ?login.name, role = %login.receiving, "logged in");
-                Ok(LoggedIn { login, opened, references: self.references.clone() })
+                self.live.logged_in(&login.name, &login.receiving, mechanism);
+                self.live.opened(&login.receiving, began.elapsed());
+                let references = self.references.clone().noting(&self.live, &login.receiving);
+                Ok(LoggedIn { login, opened, references })
             }
-            Err(error) => Err(self.failed(&login.name, &login.receiving, &error)),
+            Err(error) => {
+                self.live.turned_away(&login.name, mechanism);
+                Err(self.failed(&login.name, &login.receiving, &error))
+            }
         }
     }
 
@@ -145,6 +194,9 @@ impl Attempts {
     fn failed(&mut self, login: &str, role: &str, error: &Error) -> Refusal {
         let reference = self.references.issue();
         tracing::error!(%reference, login = ?shown(login), role, kind = ?error.kind, "{}", error.chain());
+        if !role.is_empty() {
+            self.live.failed(role, &reference.to_string(), &error.chain());
+        }
         Refusal::Failed(Failure { kind: error.kind, hint: error.hint, reference })
     }
 }

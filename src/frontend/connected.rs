@@ -7,6 +7,7 @@
 //! that was cut off nothing is written, for the client would read it as more of that answer.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conversation::Parting;
 use super::stream::ClientStream;
+use crate::telemetry::activity::LiveSession;
 
 /// Output is written when it has come to so many octets.
 const WRITE_FROM: usize = 64 << 10;
@@ -41,6 +43,8 @@ pub struct Connected {
     owed_since: Option<Instant>,
     /// An answer was written in part.
     is_cut: bool,
+    /// Where octets are noted.
+    live: Option<Arc<LiveSession>>,
 }
 
 impl Connected {
@@ -52,7 +56,19 @@ impl Connected {
         stopping: CancellationToken,
     ) -> Self {
         let (input, output) = (BytesMut::from(input), BytesMut::new());
-        Self { stream, input, output, idle_timeout, stopping, owed_since: None, is_cut: false }
+        let (owed_since, live) = (None, None);
+        Self { stream, input, output, idle_timeout, stopping, owed_since, is_cut: false, live }
+    }
+
+    /// Notes octets as they move.
+    pub fn noting(self, live: Option<&Arc<LiveSession>>) -> Self {
+        Self { live: live.cloned(), ..self }
+    }
+
+    fn note(&self, to_client: usize, from_client: usize) {
+        if let Some(live) = &self.live {
+            live.moved(to_client as u64, from_client as u64);
+        }
     }
 
     /// What has been read and not taken.
@@ -85,6 +101,7 @@ impl Connected {
     ) -> Result<Option<T>, Parting> {
         self.flush().await?;
         self.input.reserve(READ_OCTETS);
+        let before = self.input.len();
         let reading = timeout(self.idle_timeout, self.stream.read_buf(&mut self.input));
         let outcome = tokio::select! {
             biased;
@@ -97,6 +114,9 @@ impl Connected {
             },
             value = other => Ok(Some(value)),
         };
+        if self.input.len() > before {
+            self.note(0, self.input.len() - before);
+        }
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
@@ -140,6 +160,7 @@ impl Connected {
             parting = impatience(stopping) => return Err(parting),
         }
         self.is_cut = false;
+        self.note(output.len(), 0);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! side; from then on bytes pass through.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::relay::{Ahead, End, relay};
 use super::stream::ClientStream;
 use crate::mail::{Duplex, Relay};
+use crate::telemetry::activity::LiveSession;
 
 /// What the service sends at once while it should be silent: a line or two.
 const UNASKED_OCTETS: usize = 1024;
@@ -46,22 +48,30 @@ pub struct Handover {
     upstream: Box<dyn Duplex>,
     early: Bytes,
     recognise: Recognise,
+    live: Arc<LiveSession>,
 }
 
 impl Handover {
     /// `input` is what the client has sent behind its login.
-    pub fn new(client: ClientStream, input: Bytes, relay: Relay, recognise: Recognise) -> Self {
+    pub fn new(
+        client: ClientStream,
+        input: Bytes,
+        relay: Relay,
+        recognise: Recognise,
+        live: Arc<LiveSession>,
+    ) -> Self {
         let Relay { stream: upstream, early, capabilities: _ } = relay;
-        Self { client, input: BytesMut::from(input), upstream, early, recognise }
+        Self { client, input: BytesMut::from(input), upstream, early, recognise, live }
     }
 
     /// Answers for the capabilities, then relays until the end; once the process is stopping,
     /// until both sides are silent.
-    pub async fn run(self, idle_timeout: Duration, stopping: &CancellationToken) {
+    pub async fn run(self: Box<Self>, idle_timeout: Duration, stopping: &CancellationToken) {
+        let live = Arc::clone(&self.live);
         // Boxed, so that nothing of it is left while the relay runs.
         match Box::pin(self.answer_capabilities(idle_timeout, stopping)).await {
             Ok((client, upstream, ahead)) => {
-                let mut relaying = relay(client, upstream, ahead, idle_timeout);
+                let mut relaying = relay(client, upstream, ahead, idle_timeout).noting(live);
                 let summary = match stopping.run_until_cancelled(&mut relaying).await {
                     Some(summary) => summary,
                     None => {
@@ -81,7 +91,7 @@ impl Handover {
     }
 
     async fn answer_capabilities(
-        mut self,
+        mut self: Box<Self>,
         idle_timeout: Duration,
         stopping: &CancellationToken,
     ) -> Result<(ClientStream, Box<dyn Duplex>, Ahead), End> {

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::config::{Client, ClientPassword};
 use crate::secret::Secret;
+use crate::telemetry::activity::LiveSession;
 use lockout::{Lockout, Source};
 use password_file::PasswordFiles;
 use passwords::{Claim, Outcome, Passwords, Proof};
@@ -111,6 +112,27 @@ impl Logins {
                 Verdict::Refused
             }
         }
+    }
+
+    /// Notes that a client was refused. In a task of its own: whether the login is configured, which
+    /// a password file may have to tell, must change neither what the client hears nor when.
+    pub fn note_refusal(
+        self: &Arc<Self>,
+        live: &Arc<LiveSession>,
+        login: &str,
+        mechanism: &'static str,
+    ) {
+        let (logins, live, login) = (Arc::clone(self), Arc::clone(live), login.to_owned());
+        tokio::spawn(async move {
+            let known = logins.knows(&login).await;
+            live.refused(&login, mechanism, known);
+        });
+    }
+
+    /// True for a login that is configured.
+    async fn knows(&self, login: &str) -> bool {
+        let clients = self.clients();
+        self.find(&clients, &login.to_lowercase()).await.0.is_some()
     }
 
     fn clients(&self) -> Arc<Clients> {

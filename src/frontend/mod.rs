@@ -13,6 +13,8 @@ pub mod listener;
 pub mod login;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod noted;
 pub mod pop3;
 #[cfg(test)]
 mod rehearsal;

@@ -11,6 +11,7 @@ mod pool;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::telemetry::activity::LiveSession;
 use direction::Direction;
 pub use pool::Pool;
 
@@ -101,6 +103,7 @@ where
         upstream,
         to_upstream: Direction::new(pool, ahead.to_upstream),
         to_client: Direction::new(pool, ahead.to_client),
+        live: None,
         last_move: now,
         idle_timeout,
         alarm: Box::pin(sleep_until(now + idle_timeout)),
@@ -113,6 +116,8 @@ pub struct Relaying<C, U> {
     upstream: U,
     to_upstream: Direction,
     to_client: Direction,
+    /// Where octets are noted while they move.
+    live: Option<Arc<LiveSession>>,
     last_move: Instant,
     idle_timeout: Duration,
     /// Not moved at every byte: when it rings, the last move is looked at.
@@ -120,6 +125,11 @@ pub struct Relaying<C, U> {
 }
 
 impl<C, U> Relaying<C, U> {
+    /// Notes octets as they move.
+    pub fn noting(self, live: Arc<LiveSession>) -> Self {
+        Self { live: Some(live), ..self }
+    }
+
     /// From now on a short silence ends it.
     pub fn hurry(&mut self) {
         self.idle_timeout = self.idle_timeout.min(STOP_TIMEOUT);
@@ -131,8 +141,21 @@ impl<C, U> Relaying<C, U> {
         Summary { to_upstream: self.to_upstream.octets(), to_client: self.to_client.octets(), end }
     }
 
-    fn moved(&self) -> u64 {
-        self.to_upstream.octets() + self.to_client.octets()
+    /// Octets to the client and from it.
+    fn moved(&self) -> (u64, u64) {
+        (self.to_client.octets(), self.to_upstream.octets())
+    }
+
+    /// What has moved since `before` keeps the session alive.
+    fn note_moves(&mut self, before: (u64, u64)) {
+        let now = self.moved();
+        if now == before {
+            return;
+        }
+        self.last_move = Instant::now();
+        if let Some(live) = &self.live {
+            live.moved(now.0 - before.0, now.1 - before.1);
+        }
     }
 
     fn half_done(&self) -> bool {
@@ -171,14 +194,12 @@ where
         let (moved, half_done) = (this.moved(), this.half_done());
         let up = this.to_upstream.poll_copy(cx, &mut this.client, &mut this.upstream);
         let down = this.to_client.poll_copy(cx, &mut this.upstream, &mut this.client);
+        this.note_moves(moved);
         let done = up.is_ready() && down.is_ready();
         let lost = this.to_upstream.has_lost_its_reader() || this.to_client.has_lost_its_reader();
         if done || lost {
             let failure = this.to_upstream.take_failure().or_else(|| this.to_client.take_failure());
             return Poll::Ready(this.summary(failure.map_or(End::Closed, End::Broken)));
-        }
-        if this.moved() != moved {
-            this.last_move = Instant::now();
         }
         if this.half_done() != half_done {
             // From now on the shorter patience counts, from now.

@@ -23,6 +23,11 @@ pub enum Exchange {
     UnknownMechanism,
 }
 
+/// The name under which a way to log in is noted.
+pub fn known(mechanism: &str) -> &'static str {
+    ["PLAIN", "LOGIN", "USER"].into_iter().find(|known| *known == mechanism).unwrap_or("none")
+}
+
 /// Runs the exchange of `mechanism` (in upper case) after the client has asked for it.
 pub async fn exchange(
     talk: &mut Conversation,

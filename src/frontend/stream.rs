@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::mail::SessionId;
+use crate::telemetry::activity::Opening;
 use crate::tls::ServerTls;
 
 /// Who is connected, and how.
@@ -32,6 +33,12 @@ impl Peer {
     pub fn is_loopback(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
             && self.local.ip().to_canonical().is_loopback()
+    }
+
+    /// What is noted of the session that begins.
+    pub fn opening(&self, protocol: &'static str, stream: &ClientStream) -> Opening {
+        let (id, tls) = (self.session.to_string(), stream.is_tls());
+        Opening { id, protocol, tls, address: self.address }
     }
 }
 

@@ -21,8 +21,9 @@ use super::stream::{ClientStream, Peer};
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
     let (idle_timeout, stopping) = (context.limits.idle_timeout, context.stopping.clone());
+    let live = Arc::new(context.activity.open(peer.opening("IMAP", &stream)));
     // Boxed, so that nothing of it is left while the relay runs.
-    match Box::pin(session::until_login(context, peer, stream)).await {
+    match Box::pin(session::until_login(context, peer, stream, live)).await {
         Some(After::Relay(handover)) => handover.run(idle_timeout, &stopping).await,
         Some(After::Mailbox(session)) => session.run().await,
         None => {}

@@ -20,6 +20,7 @@ use crate::frontend::stream::{ClientStream, Peer, Privacy};
 use crate::mail::{Opened, Protocol, Relay};
 use crate::protocol::imap::{self, AsksCapability, Body, Limits, Malformed, Progress};
 use crate::protocol::sasl::Credentials;
+use crate::telemetry::activity::LiveSession;
 
 /// Before login a command is a login and a password: RFC 7888 asks for 4096 octets in a literal,
 /// and AUTHENTICATE with an initial response may hold both in base64.
@@ -28,7 +29,7 @@ const LIMITS: Limits = Limits { command: 16 << 10, literal: 4096 };
 /// How a session goes on after the login.
 pub(super) enum After {
     /// The service speaks IMAP.
-    Relay(Handover),
+    Relay(Box<Handover>),
     /// We serve the mailbox.
     Mailbox(Box<Session>),
 }
@@ -38,10 +39,11 @@ pub(super) async fn until_login(
     context: Arc<Context>,
     peer: Peer,
     stream: ClientStream,
+    live: Arc<LiveSession>,
 ) -> Option<After> {
     let privacy = Privacy::of(&peer, &stream);
     let mut talk = Conversation::new(stream, context.stopping.clone());
-    let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Imap);
+    let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Imap, live);
     let guest = Guest { context: Arc::clone(&context), attempts, privacy };
     match guest.run(&mut talk).await {
         Ok(logged_in) => go_on(&context, talk, logged_in),
@@ -55,29 +57,39 @@ pub(super) async fn until_login(
 
 fn go_on(context: &Arc<Context>, talk: Conversation, logged_in: LoggedIn) -> Option<After> {
     let (client, input) = talk.into_parts()?;
+    let live = logged_in.references.live().cloned();
     match logged_in.opened {
-        Opened::Relay(relay) => Some(After::Relay(hand_over(client, input, relay))),
+        Opened::Relay(relay) => {
+            Some(After::Relay(Box::new(hand_over(client, input, relay, live?))))
+        }
         Opened::Mailbox(mailbox) => {
             let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
-            let client = Connected::new(client, input, idle, stopping);
+            let client = Connected::new(client, input, idle, stopping).noting(live.as_ref());
             let session = Session::new(context, mailbox, client, logged_in.references);
             Some(After::Mailbox(Box::new(session)))
         }
     }
 }
 
-fn hand_over(client: ClientStream, input: Bytes, relay: Relay) -> Handover {
+fn hand_over(client: ClientStream, input: Bytes, relay: Relay, live: Arc<LiveSession>) -> Handover {
     let list = imap::capability::rewrite(&relay.capabilities).join(" ");
+    let noted = Arc::clone(&live);
     let recognise = move |input: &[u8]| match imap::asks_capability(input) {
         // Nothing to tell: the service answers itself.
         _ if list.is_empty() => Asked::Other,
         AsksCapability::Undecided => Asked::Undecided,
-        AsksCapability::No => Asked::Other,
+        AsksCapability::No => {
+            // The last of the client's words that anybody looks at.
+            if let Some(program) = imap::id::program(input) {
+                noted.named(&program);
+            }
+            Asked::Other
+        }
         AsksCapability::Yes { tag, octets } => {
             Asked::Capabilities { octets, answer: capability_answer(&tag, &list) }
         }
     };
-    Handover::new(client, input, relay, Box::new(recognise))
+    Handover::new(client, input, relay, Box::new(recognise), live)
 }
 
 fn capability_answer(tag: &str, list: &str) -> String {
@@ -109,9 +121,14 @@ impl Guest {
         let list = capabilities(self.privacy);
         talk.send(&format!("* OK [CAPABILITY {list}] authbridge ready\r\n")).await?;
         loop {
-            let command = next_command(talk).await?;
-            let (tag, step) = match imap::parse(&command) {
+            let text = next_command(talk).await?;
+            let (tag, step) = match imap::parse(&text) {
                 Ok(command) => {
+                    if command.body == Body::Id
+                        && let Some(program) = imap::id::program(&text)
+                    {
+                        self.attempts.live().named(&program);
+                    }
                     let step = self.answer(talk, &command.tag, command.body).await?;
                     (command.tag, step)
                 }
@@ -159,12 +176,15 @@ impl Guest {
                 talk.send(&format!("{tag} OK begin TLS negotiation now\r\n")).await?;
                 talk.start_tls(&self.context.tls).await?;
                 self.privacy = Privacy::Encrypted;
+                self.attempts.live().secured();
                 Step::Say(String::new())
             }
-            Body::Login(credentials) => self.log_in(&credentials).await,
+            Body::Login(credentials) => self.log_in(&credentials, "LOGIN").await,
             Body::Authenticate { mechanism, initial } => {
                 match sasl::exchange(talk, &mechanism, initial).await? {
-                    Exchange::Credentials(credentials) => self.log_in(&credentials).await,
+                    Exchange::Credentials(credentials) => {
+                        self.log_in(&credentials, &mechanism).await
+                    }
                     Exchange::Cancelled => bad("AUTHENTICATE cancelled"),
                     Exchange::Malformed => bad("the answer is not what the mechanism asks for"),
                     Exchange::UnknownMechanism => {
@@ -176,8 +196,8 @@ impl Guest {
         })
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Step {
-        match self.attempts.log_in(credentials).await {
+    async fn log_in(&mut self, credentials: &Credentials, mechanism: &str) -> Step {
+        match self.attempts.log_in(credentials, sasl::known(mechanism)).await {
             Ok(logged_in) => Step::In(Box::new(logged_in)),
             Err(refused) => Step::Fail(refusal(refused)),
         }

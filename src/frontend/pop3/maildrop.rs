@@ -63,7 +63,7 @@ impl Maildrop {
 
 /// Logs a failure; the answer leads to it.
 fn refuse(references: &mut References, error: &Error) -> String {
-    let reference = references.issue();
+    let reference = references.report(error);
     tracing::error!(%reference, kind = ?error.kind, "{}", error.chain());
     let failure = Failure { kind: error.kind, hint: error.hint, reference };
     refusal(Refusal::Failed(failure)) + "\r\n"

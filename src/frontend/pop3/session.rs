@@ -19,6 +19,7 @@ use crate::frontend::stream::{ClientStream, Peer, Privacy};
 use crate::mail::{Opened, Protocol, Relay};
 use crate::protocol::pop3::{self, AsksCapa, Command};
 use crate::protocol::sasl::Credentials;
+use crate::telemetry::activity::LiveSession;
 
 /// RFC 2449 allows 255 octets; a login with its password in base64 may be longer.
 const MAX_LINE: usize = 16 << 10;
@@ -26,7 +27,7 @@ const MAX_LINE: usize = 16 << 10;
 /// How a session goes on after the login.
 pub(super) enum After {
     /// The service speaks POP3.
-    Relay(Handover),
+    Relay(Box<Handover>),
     /// We serve the mailbox.
     Maildrop(Box<Session>),
 }
@@ -36,10 +37,11 @@ pub(super) async fn until_login(
     context: Arc<Context>,
     peer: Peer,
     stream: ClientStream,
+    live: Arc<LiveSession>,
 ) -> Option<After> {
     let privacy = Privacy::of(&peer, &stream);
     let mut talk = Conversation::new(stream, context.stopping.clone());
-    let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Pop3);
+    let attempts = Attempts::new(Arc::clone(&context), peer, Protocol::Pop3, live);
     let guest = Guest { context: Arc::clone(&context), attempts, privacy, state: State::Greeted };
     match guest.run(&mut talk).await {
         Ok((logged_in, maildrop)) => go_on(&context, talk, logged_in, maildrop),
@@ -58,11 +60,14 @@ fn go_on(
     maildrop: Option<Maildrop>,
 ) -> Option<After> {
     let (client, input) = talk.into_parts()?;
+    let live = logged_in.references.live().cloned();
     match (logged_in.opened, maildrop) {
-        (Opened::Relay(relay), _) => Some(After::Relay(hand_over(client, input, relay))),
+        (Opened::Relay(relay), _) => {
+            Some(After::Relay(Box::new(hand_over(client, input, relay, live?))))
+        }
         (Opened::Mailbox(_), Some(maildrop)) => {
             let (idle, stopping) = (context.limits.idle_timeout, context.stopping.clone());
-            let client = Connected::new(client, input, idle, stopping);
+            let client = Connected::new(client, input, idle, stopping).noting(live.as_ref());
             let session = Session::new(maildrop, client, logged_in.references);
             Some(After::Maildrop(Box::new(session)))
         }
@@ -70,7 +75,7 @@ fn go_on(
     }
 }
 
-fn hand_over(client: ClientStream, input: Bytes, relay: Relay) -> Handover {
+fn hand_over(client: ClientStream, input: Bytes, relay: Relay, live: Arc<LiveSession>) -> Handover {
     let list = pop3::capability::rewrite(&relay.capabilities);
     let recognise = move |input: &[u8]| match pop3::asks_capa(input) {
         // Nothing to tell: the service answers itself.
@@ -81,7 +86,7 @@ fn hand_over(client: ClientStream, input: Bytes, relay: Relay) -> Handover {
             Asked::Capabilities { octets, answer: pop3::capability::answer(&list) }
         }
     };
-    Handover::new(client, input, relay, Box::new(recognise))
+    Handover::new(client, input, relay, Box::new(recognise), live)
 }
 
 /// What a command leads to.
@@ -149,6 +154,7 @@ impl Guest {
                 talk.send("+OK begin TLS negotiation\r\n").await?;
                 talk.start_tls(&self.context.tls).await?;
                 self.privacy = Privacy::Encrypted;
+                self.attempts.live().secured();
                 self.state = State::Greeted;
                 Step::Say(String::new())
             }
@@ -158,14 +164,16 @@ impl Guest {
             }
             Command::Pass(password) => match std::mem::replace(&mut self.state, State::Greeted) {
                 State::Greeted => fail("-ERR USER comes first"),
-                State::Named(login) => self.log_in(&Credentials { login, password }).await,
+                State::Named(login) => self.log_in(&Credentials { login, password }, "USER").await,
             },
             Command::Auth { mechanism: None, .. } => {
                 say("+OK mechanisms follow\r\nPLAIN\r\nLOGIN\r\n.")
             }
             Command::Auth { mechanism: Some(mechanism), initial } => {
                 match sasl::exchange(talk, &mechanism, initial).await? {
-                    Exchange::Credentials(credentials) => self.log_in(&credentials).await,
+                    Exchange::Credentials(credentials) => {
+                        self.log_in(&credentials, &mechanism).await
+                    }
                     Exchange::Cancelled => fail("-ERR AUTH cancelled"),
                     Exchange::Malformed => {
                         fail("-ERR the answer is not what the mechanism asks for")
@@ -177,8 +185,8 @@ impl Guest {
         })
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Step {
-        match self.attempts.log_in(credentials).await {
+    async fn log_in(&mut self, credentials: &Credentials, mechanism: &str) -> Step {
+        match self.attempts.log_in(credentials, sasl::known(mechanism)).await {
             Ok(logged_in) => self.lock(logged_in).await,
             Err(refused) => fail(refusal(refused)),
         }

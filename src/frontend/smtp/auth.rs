@@ -8,6 +8,7 @@ use super::connection::{End, wipe};
 use super::session::{Session, line_fault};
 use super::state::{Sender, Stage, State};
 use crate::frontend::login::Verdict;
+use crate::frontend::sasl;
 use crate::protocol::sasl::{
     Credentials, LOGIN_PASSWORD_CHALLENGE, LOGIN_USERNAME_CHALLENGE, decode_line, decode_plain,
 };
@@ -38,15 +39,15 @@ impl Session {
             self.reply(&Answer::new(538, "5.7.11", text));
             return Ok(state);
         }
-        let stage = state.stage();
+        let (stage, named) = (state.stage(), sasl::known(mechanism));
         let credentials = match mechanism {
             "PLAIN" => self.plain(stage, initial).await?,
             "LOGIN" => self.login(stage, initial).await?,
             _ => Err(NoCredentials::Reply(Answer::new(504, "5.5.4", "Unknown mechanism"))),
         };
         match credentials {
-            Ok(credentials) => self.verify(state, Some(credentials)).await,
-            Err(NoCredentials::Malformed) => self.verify(state, None).await,
+            Ok(credentials) => self.verify(state, Some(credentials), named).await,
+            Err(NoCredentials::Malformed) => self.verify(state, None, named).await,
             Err(NoCredentials::Reply(answer)) => {
                 self.reply(&answer);
                 self.count_fault()?;
@@ -59,6 +60,7 @@ impl Session {
         &mut self,
         state: State,
         credentials: Option<Credentials>,
+        mechanism: &'static str,
     ) -> Result<State, End> {
         let from = self.peer.address.ip().to_canonical();
         let verdict = match &credentials {
@@ -68,17 +70,21 @@ impl Session {
         match verdict {
             Verdict::Granted(login) => {
                 tracing::info!(client_login = login.name, role = login.sending, "logged in");
+                self.live.logged_in(&login.name, &login.sending, mechanism);
                 self.reply(&Answer::new(235, "2.7.0", "Authentication successful"));
                 return Ok(Sender::from(login).ready());
             }
             Verdict::Busy => {
                 tracing::warn!("too many logins are being checked at the same time");
+                self.live.put_off();
                 self.reply(&Answer::new(454, "4.7.0", "Too many logins at once; try again later"));
                 return Ok(state);
             }
             Verdict::Refused => {}
         }
         tracing::warn!(failures = self.failed_logins + 1, "login refused");
+        let name = credentials.as_ref().map_or("", |given| given.login.as_str());
+        self.context.logins.note_refusal(&self.live, name, mechanism);
         self.reply(&Answer::new(535, "5.7.8", "Authentication credentials invalid"));
         self.failed_logins += 1;
         if self.failed_logins < MAX_FAILED_LOGINS {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::connection::End;
+use super::program;
 use super::receive::{self, Chunks, Incoming};
 use super::senders::header_is_allowed;
 use super::session::Session;
@@ -91,6 +92,7 @@ impl Session {
                 return self.reply(&answer);
             }
         };
+        self.note_mailer(&message);
         let size = message.size();
         let delivery = timeout(DELIVERY_TIMEOUT, mail.transaction.deliver(Arc::new(message)));
         let answer = match delivery.await.unwrap_or_else(|_| Err(hangs())) {
@@ -105,11 +107,21 @@ impl Session {
                     duration_ms,
                     "message sent"
                 );
+                self.live.sent(&sender.role, size, started.elapsed());
                 Answer::new(250, "2.0.0", format!("Ok: {note}"))
             }
             Err(error) => self.refuse(&error, sender, "delivery"),
         };
         self.reply(&answer);
+    }
+
+    /// Once a session: programs do not change in the middle of one.
+    fn note_mailer(&self, message: &Message) {
+        if !self.live.is_named()
+            && let Some(mailer) = program::mailer(&message.header)
+        {
+            self.live.named(&mailer);
+        }
     }
 
     /// The message as it goes on: complete, and from a sender who may send it.

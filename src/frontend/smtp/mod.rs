@@ -12,6 +12,7 @@ mod auth;
 mod connection;
 mod deliver;
 mod hello;
+mod program;
 mod receive;
 mod refusal;
 mod senders;
@@ -29,5 +30,6 @@ use super::stream::{ClientStream, Peer};
 
 /// Talks to one client until it is gone.
 pub async fn serve(context: Arc<Context>, peer: Peer, stream: ClientStream) {
-    session::Session::new(context, peer, stream).run().await;
+    let live = Arc::new(context.activity.open(peer.opening("SMTP", &stream)));
+    session::Session::new(context, peer, stream, live).run().await;
 }

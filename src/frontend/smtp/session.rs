@@ -10,13 +10,15 @@ use std::time::Duration;
 use super::connection::{Connection, End, wipe};
 use super::hello::{Offer, extensions, shared};
 use super::state::{Sender, Stage, State, Verb};
-use super::{receive, refusal};
+use super::{program, receive, refusal};
 use crate::frontend::Context;
 use crate::frontend::stream::{ClientStream, Peer};
 use crate::mail::{Error, Features, Submission};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::command::{Command, Fault, parse};
 use crate::protocol::smtp::line::{Expected, LineFault};
+use crate::telemetry::activity::LiveSession;
+use crate::telemetry::metrics;
 
 /// A command of a client that may send: RFC 5321 section 4.5.3.2.7.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
@@ -31,6 +33,8 @@ pub(super) struct Session {
     pub context: Arc<Context>,
     pub peer: Peer,
     pub connection: Connection,
+    /// Where the session is noted.
+    pub live: Arc<LiveSession>,
     /// Failures so far, for their references.
     failures: u32,
     /// Commands that were no commands, or came at the wrong time, since one that mattered.
@@ -53,9 +57,14 @@ impl From<State> for Next {
 }
 
 impl Session {
-    pub fn new(context: Arc<Context>, peer: Peer, stream: ClientStream) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        peer: Peer,
+        stream: ClientStream,
+        live: Arc<LiveSession>,
+    ) -> Self {
         let connection = Connection::new(stream);
-        Self { context, peer, connection, failures: 0, faults: 0, failed_logins: 0 }
+        Self { context, peer, connection, live, failures: 0, faults: 0, failed_logins: 0 }
     }
 
     /// Talks until the client or we end it.
@@ -104,6 +113,9 @@ impl Session {
             Err(fault) => return Ok(Err(line_fault(fault))),
         };
         let command = parse(&line);
+        if let (Ok(Command::Hello { .. }), Some(name)) = (&command, program::host(&line)) {
+            self.live.greeted(&name);
+        }
         wipe(line);
         match command {
             Err(fault) if fault.ends_session() => Err(self.refuse_session(fault)),
@@ -184,6 +196,8 @@ impl Session {
             cause = error.chain(),
             "{what} failed"
         );
+        self.live.failed(&sender.role, &reference.to_string(), &error.chain());
+        metrics::message_failed(&sender.role, answer.code() < 500);
         answer
     }
 
@@ -286,6 +300,7 @@ impl Session {
 
     async fn start_tls(self) -> Result<Self, End> {
         let connection = self.connection.start_tls(&self.context.tls).await?;
+        self.live.secured();
         Ok(Self { connection, ..self })
     }
 

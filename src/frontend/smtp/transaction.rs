@@ -26,6 +26,9 @@ const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(270);
 impl Session {
     pub(super) async fn mail(&mut self, state: State, command: MailFrom) -> State {
         let (State::Trusted(sender) | State::Authenticated(sender)) = state else { return state };
+        if sender.login.is_none() {
+            self.live.trusted(&sender.role);
+        }
         match self.begin(&sender, command).await {
             Ok(mail) => {
                 self.forgive_faults();

@@ -12,6 +12,7 @@ pub mod command;
 pub mod decode;
 pub mod encode;
 pub mod envelope;
+pub mod id;
 mod modified_utf7;
 pub mod order;
 pub mod request;

@@ -17,6 +17,7 @@ pub(super) use super::batch::Part;
 use super::client::{Answer, Mailbox, NoAnswer, Outgoing, Payload, asks_to_wait, read};
 use super::failure;
 use crate::mail::{Error, Kind};
+use crate::telemetry::metrics;
 
 /// Octets of an answer in JSON: a page of a thousand messages with all that the index needs has 6 MB
 /// or less.
@@ -157,6 +158,9 @@ impl Persistence {
         }
         self.wait *= 2;
         sleep(wait).await;
+        if asked.is_some() {
+            metrics::throttle_waited(wait);
+        }
         true
     }
 }

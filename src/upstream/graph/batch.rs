@@ -21,6 +21,7 @@ use super::client::{Answer, Mailbox, NoAnswer, Payload};
 use super::failure;
 use super::turns::CONCURRENT;
 use crate::mail::{Error, Kind};
+use crate::telemetry::metrics;
 
 /// Parts of one batch.
 pub(super) const MAX_PARTS: usize = 20;
@@ -113,6 +114,7 @@ impl Mailbox {
             }
             if let Some(wait) = asked {
                 self.turns.silence(wait);
+                metrics::throttled();
             }
             if urgency == Urgency::Ahead || !persistence.wait(asked).await {
                 return Ok(answers);

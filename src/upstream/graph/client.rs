@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::ask::Urgency;
 use super::body::Mime;
@@ -23,6 +23,7 @@ use super::turns::{CONCURRENT, NoTurn, Turn, Turns, Turnstile};
 use crate::config::role::{Microsoft365, MicrosoftApp};
 use crate::mail::{Error, Kind};
 use crate::oauth::{AccessToken, HttpClient, TokenSource};
+use crate::telemetry::metrics;
 use crate::upstream::token_failure;
 
 /// Octets of an answer that are read; errors and single items are far smaller.
@@ -169,6 +170,24 @@ impl fmt::Debug for Answer {
     /// Not what people write, nor where an upload goes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} and {} octets", self.status, self.body.len())
+    }
+}
+
+/// What tells how a request went.
+pub(super) trait Answered {
+    /// The service's verdict.
+    fn status(&self) -> StatusCode;
+}
+
+impl Answered for Answer {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl Answered for reqwest::Response {
+    fn status(&self) -> StatusCode {
+        self.status()
     }
 }
 
@@ -340,15 +359,17 @@ impl Mailbox {
     }
 
     /// Waits for what the service says, as long as `size` octets and an answer may take.
-    pub async fn within<T>(
+    pub async fn within<T: Answered>(
         &self,
         size: u64,
         done: &AtomicBool,
         answer: impl Future<Output = Result<T, reqwest::Error>>,
     ) -> Result<T, NoAnswer> {
         let limit = self.client.timing.request + Duration::from_secs(size / SLOWEST);
-        let host = self.host();
-        match timeout(limit, answer).await {
+        let (host, began) = (self.host(), Instant::now());
+        let answer = timeout(limit, answer).await;
+        count(&answer, began.elapsed());
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let handed_over = done.load(Ordering::Acquire) && !error.is_connect();
@@ -409,6 +430,18 @@ impl Mailbox {
     /// The failure that an answer means.
     pub fn refusal(&self, doing: &str, answer: &Answer) -> Error {
         failure::refusal(&self.client.role, &self.user, doing, answer)
+    }
+}
+
+/// Counts a request: answered, broken or given up.
+fn count<T: Answered, E, G>(answer: &Result<Result<T, E>, G>, took: Duration) {
+    let status = match answer {
+        Ok(Ok(answer)) => Some(answer.status()),
+        _ => None,
+    };
+    metrics::graph_request(status.map(|status| status.as_u16()), took);
+    if status == Some(StatusCode::TOO_MANY_REQUESTS) {
+        metrics::throttled();
     }
 }
 
@@ -480,6 +513,7 @@ impl Patience {
         // Never nothing, so that a service that says 0 for ever is not asked for ever.
         self.left -= wait.max(self.unsaid).min(self.left);
         tokio::time::sleep(wait).await;
+        metrics::throttle_waited(wait);
         !self.left.is_zero() || !wait.is_zero()
     }
 }
@@ -496,6 +530,29 @@ mod tests {
     #[test]
     fn path_segments_are_escaped() {
         assert_eq!(percent_encode("a b@x/y.de?'=é"), "a%20b%40x%2Fy.de%3F%27%3D%C3%A9");
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_became_of_them() {
+        let answer = |status| Answer { status, headers: HeaderMap::new(), body: Bytes::new() };
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let took = Duration::from_millis(300);
+        ::metrics::with_local_recorder(&recorder, || {
+            for status in [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS] {
+                count::<_, (), ()>(&Ok(Ok(answer(status))), took);
+            }
+            count::<Answer, _, ()>(&Ok(Err(())), took);
+            count::<Answer, (), _>(&Err(()), took);
+        });
+        let page = recorder.handle().render();
+        for line in [
+            "authbridge_graph_requests_total{status=\"202\"} 1\n",
+            "authbridge_graph_requests_total{status=\"429\"} 1\n",
+            "authbridge_graph_requests_total{status=\"error\"} 2\n",
+            "authbridge_throttled_total 1\n",
+        ] {
+            assert!(page.contains(line), "{page}");
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::Urgency;
+use crate::telemetry::metrics;
 
 /// Requests of one mailbox at a time (Graph page `concepts/throttling-limits`: Outlook, 4).
 pub(super) const CONCURRENT: usize = 4;
@@ -86,7 +87,9 @@ impl Turnstile {
         let turn = turn.ok().and_then(Result::ok).ok_or(NoTurn::Busy)?;
         // It may have been asked for, or prolonged, while we waited.
         while let Some(until) = self.check_silence(deadline)? {
+            let began = Instant::now();
             tokio::time::sleep_until(until).await;
+            metrics::throttle_waited(began.elapsed());
         }
         Ok(turn)
     }

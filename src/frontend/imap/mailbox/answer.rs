@@ -19,7 +19,7 @@ const MAX_DOING: usize = 200;
 
 /// The tagged answer to a command that failed. `doing` is for the log: `"EXPUNGE of folder X"`.
 pub(super) fn refuse(session: &mut Session, error: &mail::Error, doing: &str) -> Tagged {
-    let reference = session.references.issue();
+    let reference = session.references.report(error);
     log(&reference, error, doing);
     let (code, text) = words(error);
     format!("NO [{code}] {text} (ref {reference})")
@@ -36,7 +36,7 @@ pub(super) fn refuse_target(session: &mut Session, error: &mail::Error, doing: &
 
 /// Only logs: for what fails behind an answer that is OK all the same.
 pub(super) fn note(session: &mut Session, error: &mail::Error, doing: &str) {
-    log(&session.references.issue(), error, doing);
+    log(&session.references.report(error), error, doing);
 }
 
 fn log(reference: &mail::Reference, error: &mail::Error, doing: &str) {

@@ -20,7 +20,7 @@ use crate::frontend::conversation::Parting;
 use crate::frontend::imap::reply::farewell;
 use crate::protocol::imap::request::{Request, Verb};
 use crate::protocol::imap::{
-    Limits, Malformed, RequestProgress, announced_message, parse_request, scan_request,
+    Limits, Malformed, RequestProgress, announced_message, id, parse_request, scan_request,
 };
 
 /// Sets of ten thousand UIDs are written by real clients (80 kB); strings in searches are short.
@@ -68,6 +68,7 @@ impl Session {
         let (command, message_follows) = self.read_command().await?;
         match parse_request(&command, self.enabled.utf8_names()) {
             Ok(request) => {
+                self.note_program(&request, &command);
                 self.tag.clone_from(&request.tag);
                 // Boxed, so that a session that waits is small.
                 let tagged = Box::pin(self.answer(&request)).await?;
@@ -79,6 +80,15 @@ impl Session {
                 }
                 Ok((tag.unwrap_or_else(|| "*".to_owned()), format!("BAD {why}")))
             }
+        }
+    }
+
+    fn note_program(&self, request: &Request, command: &[u8]) {
+        if request.verb == Verb::Id
+            && let Some(live) = self.references.live()
+            && let Some(program) = id::program(command)
+        {
+            live.named(&program);
         }
     }
 

@@ -8,6 +8,7 @@ mod ending;
 mod envelope;
 mod login;
 mod message;
+mod noted;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::mail::{
     SessionId, Submission, Transaction,
 };
 use crate::secret::Secret;
+use crate::telemetry::activity::Activity;
 use crate::tls::{ClientTls, ServerTls, install_provider};
 
 /// Longer than anything here takes; only a failure waits for it.
@@ -225,6 +227,7 @@ struct Talk {
     role: Arc<Role>,
     stopping: CancellationToken,
     messages: MemoryBudget,
+    activity: Arc<Activity>,
     client: BufReader<Box<dyn Wire>>,
     session: JoinHandle<()>,
 }
@@ -258,9 +261,10 @@ impl Setup {
         let local = SocketAddr::from((address.ip(), 25));
         let peer = Peer { address, local, session: SessionId::random() };
         let (stopping, messages) = (context.stopping.clone(), context.messages.clone());
+        let activity = Arc::clone(&context.activity);
         let session = tokio::spawn(serve(Arc::new(context), peer, ClientStream::Plain(far)));
         let near: Box<dyn Wire> = Box::new(near.expect("connected"));
-        Talk { role, stopping, messages, client: BufReader::new(near), session }
+        Talk { role, stopping, messages, activity, client: BufReader::new(near), session }
     }
 }
 
@@ -293,7 +297,7 @@ fn context(
         tls: TLS.1.clone(),
         messages: MemoryBudget::new(1 << 20),
         host_name: "mail.local".to_owned(),
-        activity: crate::telemetry::activity::Activity::new(),
+        activity: Activity::new(),
         stopping: CancellationToken::new(),
     }
 }

@@ -1,83 +1,11 @@
-//! What happens: live sessions, clients seen, what each role does, and a short history of it.
+//! What the web page and the metrics see of the activity: plain rows.
 //!
-//! Danger: a table that a stranger can fill with invented logins is a leak with a nice name, and a
-//! lock in the path of every message is a bottleneck. Rule: every table has a limit and forgets the
-//! oldest, texts from outside are cut and cleaned, and an entry costs one short lock or an atomic.
-//! No password, token or message content is ever noted here.
+//! Danger: a row that leads back into the tables holds their locks while a page is drawn. Rule: rows
+//! are copies of one moment, and texts in them have been cut and cleaned; they are still a
+//! stranger's words, to be escaped wherever they are shown.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// Points of the history.
-pub const HISTORY_POINTS: usize = 120;
-/// Time that a point stands for.
-pub const HISTORY_STEP: Duration = Duration::from_secs(30);
-
-/// Notes what happens; one for the whole process, shared by all sessions.
-#[derive(Debug, Default)]
-pub struct Activity {}
-
-/// A client that has connected.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The session's id in logs and references.
-    pub id: String,
-    /// `SMTP`, `IMAP` or `POP3`.
-    pub protocol: &'static str,
-    /// True when TLS began with the first byte.
-    pub tls: bool,
-    /// The client.
-    pub address: SocketAddr,
-}
-
-/// One session; its end is noted when this is dropped.
-#[derive(Debug)]
-pub struct LiveSession {}
-
-impl Activity {
-    /// Nothing has happened yet.
-    pub fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// A client has connected.
-    pub fn open(self: &Arc<Self>, _opening: Opening) -> LiveSession {
-        LiveSession {}
-    }
-
-    /// All of it, for the web page and the metrics.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
-    }
-}
-
-impl LiveSession {
-    /// TLS has begun (STARTTLS, STLS).
-    pub fn secured(&self) {}
-
-    /// The client has said which program it is (IMAP ID, `User-Agent` or `X-Mailer` of a message,
-    /// EHLO's name when nothing better is known).
-    pub fn named(&self, _program: &str) {}
-
-    /// The client is in.
-    pub fn logged_in(&self, _login: &str, _role: &str, _mechanism: &'static str) {}
-
-    /// The client is not let in. `known`: the login is configured.
-    pub fn refused(&self, _login: &str, _mechanism: &'static str, _known: bool) {}
-
-    /// The upstream has let a role down: told with its reference, and what the log says.
-    pub fn failed(&self, _role: &str, _reference: &str, _text: &str) {}
-
-    /// A message was taken by the upstream, so long after its last octet had arrived.
-    pub fn sent(&self, _role: &str, _octets: u64, _took: Duration) {}
-
-    /// A mailbox was opened, which took so long.
-    pub fn opened(&self, _role: &str, _took: Duration) {}
-
-    /// Octets of a mailbox that went to the client and from it.
-    pub fn moved(&self, _to_client: u64, _from_client: u64) {}
-}
 
 /// State of everything at one moment.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +16,7 @@ pub struct Snapshot {
     pub clients: Vec<ClientRow>,
     /// Each role that something has happened to, by name.
     pub roles: Vec<RoleRow>,
-    /// Oldest first; the last one is still growing.
+    /// [`super::HISTORY_POINTS`] of them, oldest first; the last one is still growing.
     pub history: Vec<Point>,
 }
 
@@ -103,7 +31,7 @@ pub struct SessionRow {
     pub tls: bool,
     /// The client.
     pub address: SocketAddr,
-    /// Once it is in.
+    /// Once it is in; none for one of an anonymous network.
     pub login: Option<String>,
     /// Once it is in.
     pub role: Option<String>,
@@ -123,7 +51,8 @@ pub struct SessionRow {
 /// and TLS or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRow {
-    /// As the client sent it, shortened.
+    /// As the client sent it, shortened; empty for one of an anonymous network, or where the client
+    /// sent none.
     pub login: String,
     /// False: no such login is configured.
     pub known: bool,
