@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::secret::Secret;
 
@@ -405,7 +405,12 @@ pub enum MicrosoftApp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MicrosoftCredential {
     /// `Secret`.
-    Secret(Secret),
+    Secret {
+        /// Its value.
+        value: Secret,
+        /// `SecretExpires`: Entra tells nobody but the portal.
+        expires: Option<SystemTime>,
+    },
     /// `CertificatePath`, `CertificatePassword`: PEM with key, or PKCS#12.
     Certificate {
         /// The file.

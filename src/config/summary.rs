@@ -68,7 +68,7 @@ impl fmt::Display for Microsoft365 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user, how) = match &self.app {
             MicrosoftApp::Confidential { credential, user } => match credential {
-                MicrosoftCredential::Secret(_) => (user, "its own secret"),
+                MicrosoftCredential::Secret { .. } => (user, "its own secret"),
                 MicrosoftCredential::Certificate { .. } => (user, "its own certificate"),
             },
             MicrosoftApp::Public { account, .. } => (account, "a signed-in user's token"),

@@ -5,7 +5,7 @@
 //! value, so that the caller can decide whether it may be shown.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::password_hash;
 use super::role::{Host, Network};
@@ -72,6 +72,8 @@ pub enum Kind {
     Senders,
     /// The name of a role.
     Role,
+    /// A day, such as `2027-05-01`.
+    Date,
     /// `sqlite` or a database address.
     Store,
     /// A log level or filter.
@@ -102,6 +104,7 @@ impl Kind {
             Self::Networks => "networks".into(),
             Self::Senders => "addresses".into(),
             Self::Role => "role".into(),
+            Self::Date => "date".into(),
             Self::Store => "`sqlite` or URL".into(),
             Self::Level => "level or filter".into(),
         }
@@ -136,6 +139,7 @@ impl Kind {
             Self::Listen => listen(text).map(drop),
             Self::Networks => network(text).map(drop),
             Self::Senders => sender(text).map(drop),
+            Self::Date => date(text).map(drop),
             Self::Store => store(text).map(drop),
             Self::Level => level(text).map(drop),
         }
@@ -185,6 +189,15 @@ pub fn size(text: &str) -> Result<u64, Wrong> {
         Some(0) => wrong("is too small", FIX),
         Some(octets) => Ok(octets),
         None => wrong("is not a size", FIX),
+    }
+}
+
+/// A day of the calendar, as ISO 8601 writes it; its beginning in UTC.
+pub fn date(text: &str) -> Result<SystemTime, Wrong> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    match time::Date::parse(text, form) {
+        Ok(day) if day.year() >= 1970 => Ok(day.midnight().assume_utc().into()),
+        _ => wrong("is not a date", "write year, month and day, such as 2027-05-01"),
     }
 }
 

@@ -6,6 +6,7 @@
 //! (AADSTS50196); and some keys sign only in the old way. Rule: all mailboxes of a role share the
 //! application's token; an assertion is PS256 and, should Entra refuse the certificate, once RS256.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -28,7 +29,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, entra_error};
+use super::{Error, Expiry, entra_error};
 use crate::config::{Microsoft365, MicrosoftCredential, Template};
 use crate::secret::Secret;
 use crate::tls::{Identity, PemOrPkcs12};
@@ -65,8 +66,12 @@ pub(super) struct ClientCredentials {
 }
 
 enum Proof {
-    Secret(Secret),
+    Secret {
+        value: Secret,
+        expires: Option<SystemTime>,
+    },
     Certificate {
+        path: PathBuf,
         file: Arc<KeyFile<Certificate>>,
         /// PS256 was refused and RS256 was not.
         rs256: AtomicBool,
@@ -76,6 +81,7 @@ enum Proof {
 struct Certificate {
     key: SigningKey,
     thumbprint: String,
+    expires_at: Option<SystemTime>,
 }
 
 impl ClientCredentials {
@@ -89,12 +95,15 @@ impl ClientCredentials {
     ) -> Result<Self, Error> {
         let address = format!("{}/{}/oauth2/v2.0/token", account.authority_url, account.tenant_id);
         let proof = match credential {
-            MicrosoftCredential::Secret(secret) => Proof::Secret(secret.clone()),
+            MicrosoftCredential::Secret { value, expires } => {
+                Proof::Secret { value: value.clone(), expires: *expires }
+            }
             MicrosoftCredential::Certificate { path, password } => {
                 let password = password.clone().unwrap_or_else(|| Secret::new(""));
                 let decode =
                     move |path: &_, content: &_| Certificate::decode(path, content, &password);
                 Proof::Certificate {
+                    path: path.clone(),
                     file: KeyFile::new(path, decode),
                     rs256: AtomicBool::new(false),
                 }
@@ -113,8 +122,8 @@ impl ClientCredentials {
 
     async fn granted(&self) -> Result<Granted, Error> {
         let (file, rs256) = match &self.proof {
-            Proof::Secret(secret) => return self.ask_with_secret(secret).await,
-            Proof::Certificate { file, rs256 } => (file, rs256),
+            Proof::Secret { value, .. } => return self.ask_with_secret(value).await,
+            Proof::Certificate { file, rs256, .. } => (file, rs256),
         };
         let certificate = file.current().await.map_err(|problem| self.bad_certificate(&problem))?;
         if rs256.load(Ordering::Relaxed) {
@@ -191,6 +200,35 @@ impl ClientCredentials {
         }
     }
 
+    /// When secret or certificate ends. What is wrong with the certificate's file is told by the
+    /// token request.
+    fn expiry(&self) -> Option<Expiry> {
+        const PAGE: &str = "App registrations → Certificates & secrets";
+        let (role, client) = (&self.role, &self.client_id);
+        let group = "Microsoft365.ConfidentialApp";
+        Some(match &self.proof {
+            Proof::Secret { expires, .. } => Expiry {
+                what: format!("the client secret of application {client} ({role}.{group}.Secret)"),
+                at: (*expires)?,
+                fix: format!(
+                    "make a new one under {PAGE}, put its Value into {role}.{group}.Secret and its \
+                     end into SecretExpires"
+                ),
+            },
+            Proof::Certificate { path, file, .. } => Expiry {
+                what: format!(
+                    "the certificate {} ({role}.{group}.CertificatePath)",
+                    path.display()
+                ),
+                at: file.read().ok()?.expires_at?,
+                fix: format!(
+                    "make a new one, upload its public half under {PAGE} of application {client}, \
+                     then replace the file; authbridge need not be restarted"
+                ),
+            },
+        })
+    }
+
     fn bad_certificate(&self, problem: &str) -> Error {
         let key = "Microsoft365.ConfidentialApp.CertificatePath";
         Error::person(format!("{}: {key}: {problem}", self.role))
@@ -243,6 +281,10 @@ impl Grant for ClientCredentials {
     ) -> BoxFuture<'a, Result<Granted, Error>> {
         self.granted().boxed()
     }
+
+    fn expiries(&self) -> Vec<Expiry> {
+        self.expiry().into_iter().collect()
+    }
 }
 
 impl Certificate {
@@ -257,7 +299,8 @@ impl Certificate {
         };
         let key = SigningKey::new(&identity.key)
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
-        Ok(Self { key, thumbprint: thumbprint(certificate) })
+        let expires_at = identity.expires_at();
+        Ok(Self { key, thumbprint: thumbprint(certificate), expires_at })
     }
 }
 

@@ -8,6 +8,7 @@
 //! that the table does not have.
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
+use http::StatusCode;
 use serde::Deserialize;
 
 use super::http::Answer;
@@ -25,6 +26,9 @@ pub struct Help {
 
 /// Codes that pass by themselves, whatever `error` says.
 const PASSING_CODES: &[u32] = &[50196, 70016];
+
+/// What `access_denied` means when no code stands beside it.
+const DECLINED: u32 = 65004;
 
 const PROVIDER: &str = "Microsoft's sign-in service";
 const ADDRESS_KEY: &str = "Microsoft365.AuthorityUrl";
@@ -57,22 +61,55 @@ pub(super) fn explain(role: &str, refused: &Answer, secrets: &[&str]) -> Error {
     if refusal.error.is_empty() {
         return answer::unexplained(role, PROVIDER, refused, ADDRESS_KEY);
     }
-    let codes = codes(&refusal);
+    let error = in_words(role, &refusal, refused.status, "token request", secrets);
+    Error { retry_after: refused.retry_after(), ..error }
+}
+
+/// Turns `error` and `error_description` of a redirect (RFC 6749 section 4.1.2.1) into an
+/// [`Error`].
+pub(super) fn explain_callback(role: &str, error: &str, description: &str) -> Error {
+    let after = |label: &str, words: usize| {
+        let rest = description.split_once(label).map_or("", |(_, rest)| rest);
+        rest.split_whitespace().take(words).collect::<Vec<_>>().join(" ")
+    };
+    let mut refusal = Refusal {
+        error: error.to_owned(),
+        error_description: description.to_owned(),
+        trace_id: after("Trace ID:", 1),
+        correlation_id: after("Correlation ID:", 1),
+        timestamp: after("Timestamp:", 2),
+        ..Refusal::default()
+    };
+    if error == "access_denied" && codes(&refusal).is_empty() {
+        refusal.error_codes.push(DECLINED);
+    }
+    in_words(role, &refusal, StatusCode::OK, "sign-in", &[])
+}
+
+/// `what` is refused.
+fn in_words(
+    role: &str,
+    refusal: &Refusal,
+    status: StatusCode,
+    what: &str,
+    secrets: &[&str],
+) -> Error {
+    let codes = codes(refusal);
     let known = codes.iter().find_map(|code| help(*code).map(|help| (*code, help)));
     let code = known.map(|(code, _)| code).or_else(|| codes.first().copied());
     let name = quote(&refusal.error, secrets);
     let words =
-        known.map_or_else(|| generic(&refusal, &name, secrets), |(_, help)| help.text.into());
-    let reference = reference(code, &name, &refusal);
+        known.map_or_else(|| generic(refusal, &name, what, secrets), |(_, help)| help.text.into());
+    let reference = reference(code, &name, refusal);
     Error {
-        fault: fault(&refusal.error, code, refused),
+        fault: fault(&refusal.error, code, status),
         text: format!("{role}: {words} ({reference})"),
         code: Some(code.map_or(name, |code| format!("AADSTS{code}"))),
-        retry_after: refused.retry_after(),
+        retry_after: None,
     }
 }
 
-fn fault(error: &str, code: Option<u32>, refused: &Answer) -> Fault {
+fn fault(error: &str, code: Option<u32>, status: StatusCode) -> Fault {
     if code.is_some_and(|code| PASSING_CODES.contains(&code)) {
         return Fault::Passing;
     }
@@ -91,7 +128,7 @@ fn fault(error: &str, code: Option<u32>, refused: &Answer) -> Fault {
         | "consent_required"
         | "login_required"
         | "unsupported_grant_type" => Fault::Person,
-        _ if refused.status.is_server_error() || refused.status.as_u16() == 429 => Fault::Passing,
+        _ if status.is_server_error() || status.as_u16() == 429 => Fault::Passing,
         _ => Fault::Person,
     }
 }
@@ -110,13 +147,13 @@ fn codes(refusal: &Refusal) -> Vec<u32> {
         .collect()
 }
 
-fn generic(refusal: &Refusal, name: &str, secrets: &[&str]) -> String {
+fn generic(refusal: &Refusal, name: &str, what: &str, secrets: &[&str]) -> String {
     // The rest of the description repeats the identifiers that we show ourselves.
     let own = refusal.error_description.split("Trace ID:").next().unwrap_or_default();
     let own = quote(own, secrets);
     let suberror = quote(&refusal.suberror, secrets);
     let suberror = if suberror.is_empty() { suberror } else { format!(", {suberror}") };
-    format!("Microsoft refuses the token request with {name}{suberror}. Its own words: \"{own}\"")
+    format!("Microsoft refuses the {what} with {name}{suberror}. Its own words: \"{own}\"")
 }
 
 fn reference(code: Option<u32>, name: &str, refusal: &Refusal) -> String {
@@ -493,6 +530,26 @@ mod tests {
                 "{error}"
             );
             assert!(error.text.contains("trace id t-1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_redirects_error_is_explained_by_the_same_table() {
+        let ids = "Trace ID: t-1 Correlation ID: c-2 Timestamp: 2026-02-03 04:05:06Z";
+        for (error, description, fault, code, word) in [
+            ("access_denied", "", Fault::Person, "AADSTS65004", "declined"),
+            ("access_denied", "AADSTS65004: no.", Fault::Person, "AADSTS65004", "declined"),
+            ("access_denied", "AADSTS50105: no.", Fault::Person, "AADSTS50105", "Enterprise"),
+            ("invalid_client", "AADSTS650052: no.", Fault::Person, "AADSTS650052", "licence"),
+            ("server_error", "AADSTS4242: oops.", Fault::Passing, "AADSTS4242", "oops"),
+            ("temporarily_unavailable", "", Fault::Passing, "temporarily_unavailable", "sign-in"),
+            ("made up", "words", Fault::Person, "made up", "the sign-in with made up"),
+        ] {
+            let found = explain_callback("jo", error, &format!("{description} {ids}"));
+            assert_eq!((found.fault, found.code.as_deref()), (fault, Some(code)), "{found}");
+            assert!(found.text.starts_with("jo: ") && found.text.contains(word), "{found}");
+            let reference = "trace id t-1, correlation id c-2, time 2026-02-03 04:05:06Z";
+            assert!(found.text.contains(reference), "{found}");
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Danger: a cache that asks once too often locks the application out; one that asks too late lets
 //! a user wait or fail. Rule: a token is served until shortly before it expires, whatever happens
-//! to its renewal; a failure is remembered and answered from memory until its backoff is over; a
-//! service that rejects every token causes one request in [`REPLACE_EVERY`].
+//! to its renewal; a failure is remembered and answered from memory until its backoff is over, or
+//! until a person has changed what it rests on; a service that rejects every token causes one request in [`REPLACE_EVERY`].
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -70,6 +70,8 @@ struct Failure {
     error: Error,
     until: Instant,
     count: u32,
+    /// `Grant::revision` before the request.
+    revision: u64,
 }
 
 /// One subject.
@@ -81,6 +83,8 @@ pub(super) struct Entry {
     pub last_success: Option<SystemTime>,
     pub last_failure: Option<(SystemTime, Error)>,
     issued: Option<Arc<Issued>>,
+    /// The newest token there has been, rejected or not.
+    known: Option<Secret>,
     failure: Option<Failure>,
     last_replaced: Option<Instant>,
 }
@@ -93,6 +97,8 @@ pub(super) enum Next {
     Wait(Flight),
     /// The remembered failure.
     Fail(Error),
+    /// The same, of a person; it holds while `Grant::revision` is this one.
+    FailWhile(Error, u64),
     /// The outcome of a request that must be started.
     Request,
     /// Nothing yet: a rejected token was replaced a moment ago; the rest of the wait.
@@ -108,6 +114,7 @@ impl Entry {
             last_success: None,
             last_failure: None,
             issued: None,
+            known: None,
             failure: None,
             last_replaced: None,
         }
@@ -140,6 +147,9 @@ impl Entry {
             return Next::TooSoon(REPLACE_EVERY - since);
         }
         self.last_replaced = Some(now);
+        if self.issued.as_ref().is_none_or(|issued| issued.secret == *rejected) {
+            self.known = Some(rejected.clone());
+        }
         // Serving it again would only let the next session fail too.
         self.issued = None;
         Next::Request
@@ -150,17 +160,35 @@ impl Entry {
             return Next::Wait(flight.clone());
         }
         match &self.failure {
-            Some(failure) if now < failure.until => Next::Fail(failure.error.clone()),
-            _ => Next::Request,
+            Some(failure) if now >= failure.until => Next::Request,
+            Some(failure) if failure.error.fault == Fault::Person => {
+                Next::FailWhile(failure.error.clone(), failure.revision)
+            }
+            Some(failure) => Next::Fail(failure.error.clone()),
+            None => Next::Request,
         }
     }
 
-    /// The request has ended. `chance` (0 to 1) spreads what would happen at the same time.
-    pub fn record(&mut self, now: Instant, outcome: &Outcome, chance: f64) {
+    /// What the failure of that revision rested on has changed.
+    pub fn forget_failure(&mut self, revision: u64) {
+        if self.failure.as_ref().is_some_and(|failure| failure.revision == revision) {
+            self.failure = None;
+        }
+    }
+
+    /// The newest token there has been, for `Grant::request`.
+    pub fn known(&self) -> Option<&Secret> {
+        self.known.as_ref()
+    }
+
+    /// The request has ended, which began at `revision`. `chance` (0 to 1) spreads what would
+    /// happen at the same time.
+    pub fn record(&mut self, now: Instant, outcome: &Outcome, revision: u64, chance: f64) {
         self.flight = None;
         match outcome {
             Ok(issued) => {
                 self.issued = Some(Arc::clone(issued));
+                self.known = Some(issued.secret.clone());
                 self.failure = None;
                 self.last_success = Some(SystemTime::now());
             }
@@ -168,7 +196,7 @@ impl Entry {
                 let before = self.failure.as_ref().filter(|last| last.error.fault == error.fault);
                 let count = before.map_or(1, |last| last.count.saturating_add(1));
                 let until = now + backoff(error, count, chance);
-                self.failure = Some(Failure { error: error.clone(), until, count });
+                self.failure = Some(Failure { error: error.clone(), until, count, revision });
                 self.last_failure = Some((SystemTime::now(), error.clone()));
             }
         }
@@ -253,7 +281,7 @@ mod tests {
         let now = Instant::now();
         for (life, refresh, good) in [(3600, 2880, 3540), (300, 240, 240), (10, 8, 8)] {
             let mut entry = Entry::new("u".to_owned(), now);
-            entry.record(now, &issued("a", life, now), 0.0);
+            entry.record(now, &issued("a", life, now), 0, 0.0);
             let served =
                 |entry: &mut Entry, at| matches!(entry.ask(after(now, at)), Next::Serve(_));
             assert!(served(&mut entry, good - 1), "{life}");
@@ -268,15 +296,15 @@ mod tests {
     fn a_failed_renewal_waits_and_never_hides_the_good_token() {
         let now = Instant::now();
         let mut entry = Entry::new("u".to_owned(), now);
-        entry.record(now, &issued("a", 3600, now), 0.0);
+        entry.record(now, &issued("a", 3600, now), 0, 0.0);
         let later = after(now, 2900);
-        entry.record(later, &Err(error(Fault::Person)), 0.0);
+        entry.record(later, &Err(error(Fault::Person)), 0, 0.0);
         assert!(matches!(entry.ask(later), Next::Serve(_)));
         assert_eq!(entry.refresh_due(), Some(after(later, 30)));
         // Too close to the end to be of use: from then on whoever asks starts the request.
-        entry.record(after(now, 3520), &Err(error(Fault::Person)), 0.0);
+        entry.record(after(now, 3520), &Err(error(Fault::Person)), 0, 0.0);
         assert_eq!(entry.refresh_due(), None);
-        assert!(matches!(entry.ask(after(now, 3541)), Next::Fail(_)));
+        assert!(matches!(entry.ask(after(now, 3541)), Next::FailWhile(_, 0)));
         assert!(matches!(entry.ask(after(now, 3700)), Next::Request));
     }
 
@@ -285,13 +313,13 @@ mod tests {
         let now = Instant::now();
         let mut entry = Entry::new("u".to_owned(), now);
         for _ in 0..5 {
-            entry.record(now, &Err(error(Fault::Passing)), 0.0);
+            entry.record(now, &Err(error(Fault::Passing)), 0, 0.0);
         }
         assert!(!entry.is_news());
         assert!(matches!(entry.ask(after(now, 15)), Next::Fail(_)));
-        entry.record(now, &Err(error(Fault::Person)), 0.0);
+        entry.record(now, &Err(error(Fault::Person)), 0, 0.0);
         assert!(entry.is_news());
-        assert!(matches!(entry.ask(after(now, 29)), Next::Fail(_)));
+        assert!(matches!(entry.ask(after(now, 29)), Next::FailWhile(_, 0)));
         assert!(matches!(entry.ask(after(now, 30)), Next::Request));
     }
 
@@ -300,11 +328,11 @@ mod tests {
         let now = Instant::now();
         let (a, b) = (Secret::new("a"), Secret::new("b"));
         let mut entry = Entry::new("u".to_owned(), now);
-        entry.record(now, &issued("a", 3600, now), 0.0);
+        entry.record(now, &issued("a", 3600, now), 0, 0.0);
         assert!(matches!(entry.replace(now, &b), Next::Serve(_)), "older than what we have");
         assert!(matches!(entry.replace(now, &a), Next::Request));
         assert!(matches!(entry.ask(now), Next::Request), "the rejected token is gone");
-        entry.record(now, &issued("b", 3600, now), 0.0);
+        entry.record(now, &issued("b", 3600, now), 0, 0.0);
         assert!(matches!(entry.replace(now, &a), Next::Serve(_)));
         let too_soon = entry.replace(after(now, 4), &b);
         assert!(matches!(too_soon, Next::TooSoon(rest) if rest == Duration::from_secs(6)));
@@ -317,9 +345,39 @@ mod tests {
         let now = Instant::now();
         let mut entry = Entry::new("u".to_owned(), now);
         let much_later = now + UNUSED_AFTER - Duration::from_secs(60);
-        entry.record(now, &issued("a", 3600, much_later), 0.0);
+        entry.record(now, &issued("a", 3600, much_later), 0, 0.0);
         assert_eq!(entry.refresh_due(), None);
         assert!(!entry.is_stale(now + UNUSED_AFTER), "its token is still good");
         assert!(entry.is_stale(much_later + Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn the_newest_token_is_known_rejected_or_not() {
+        let now = Instant::now();
+        let (a, b) = (Secret::new("a"), Secret::new("b"));
+        let mut entry = Entry::new("u".to_owned(), now);
+        assert_eq!(entry.known(), None);
+        assert!(matches!(entry.replace(now, &a), Next::Request), "from before a restart");
+        assert_eq!(entry.known(), Some(&a));
+        entry.record(now, &issued("b", 3600, now), 0, 0.0);
+        assert_eq!(entry.known(), Some(&b));
+        entry.record(now, &Err(error(Fault::Passing)), 0, 0.0);
+        assert_eq!(entry.known(), Some(&b));
+        assert!(matches!(entry.replace(after(now, 3600), &a), Next::Request), "both are too old");
+        assert_eq!(entry.known(), Some(&b));
+    }
+
+    #[test]
+    fn only_a_person_s_failure_depends_on_the_revision() {
+        let now = Instant::now();
+        let mut entry = Entry::new("u".to_owned(), now);
+        entry.record(now, &Err(error(Fault::Passing)), 7, 0.0);
+        assert!(matches!(entry.ask(now), Next::Fail(_)));
+        entry.record(now, &Err(error(Fault::Person)), 7, 0.0);
+        assert!(matches!(entry.ask(now), Next::FailWhile(_, 7)));
+        entry.forget_failure(6);
+        assert!(matches!(entry.ask(now), Next::FailWhile(_, 7)), "another one's");
+        entry.forget_failure(7);
+        assert!(matches!(entry.ask(now), Next::Request));
     }
 }

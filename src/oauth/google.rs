@@ -11,6 +11,7 @@
 //! for a clock that runs ahead, ignores its time limit, and needs a second HTTP stack that knows no
 //! proxy.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, google_error};
+use super::{Error, Expiry, google_error};
 use crate::config::{GoogleAccount, Template};
 use crate::secret::Secret;
 
@@ -40,6 +41,7 @@ const PROVIDER: &str = "Google's token service";
 pub(super) struct ServiceAccount {
     role: String,
     user: Template,
+    path: PathBuf,
     key: Arc<KeyFile<ServiceAccountKey>>,
     token_url: Option<String>,
     http: HttpClient,
@@ -58,6 +60,7 @@ impl ServiceAccount {
         Ok(Self {
             role: role.to_owned(),
             user: account.user.clone(),
+            path: account.key_file.clone(),
             key: KeyFile::new(&account.key_file, decode),
             token_url: account.token_url.clone(),
             http: http.clone(),
@@ -107,6 +110,21 @@ impl ServiceAccount {
         }
     }
 
+    /// When a P12 key's certificate ends. What is wrong with the file is told by the token request.
+    fn expiry(&self) -> Option<Expiry> {
+        let path = self.path.display();
+        let key = self.key.read().ok()?;
+        Some(Expiry {
+            what: format!("the key {path} ({}: GoogleOAuth2.CertificatePath)", self.role),
+            at: key.expires_at?,
+            fix: format!(
+                "make a new one for {} under IAM & Admin → Service Accounts → Keys, then replace \
+                 the file; authbridge need not be restarted",
+                key.service_account
+            ),
+        })
+    }
+
     fn person(&self, problem: &str) -> Error {
         Error::person(problem).of_role(&self.role)
     }
@@ -125,6 +143,10 @@ impl Grant for ServiceAccount {
         _known: Option<&'a Secret>,
     ) -> BoxFuture<'a, Result<Granted, Error>> {
         self.granted(&subject.user).boxed()
+    }
+
+    fn expiries(&self) -> Vec<Expiry> {
+        self.expiry().into_iter().collect()
     }
 }
 

@@ -7,6 +7,7 @@
 //! an error that shows both.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,8 @@ pub(super) struct ServiceAccountKey {
     pub key_id: Option<String>,
     pub service_account: String,
     pub token_url: String,
+    /// A P12 key's certificate says when it ends; a JSON key has none.
+    pub expires_at: Option<SystemTime>,
 }
 
 /// The JSON file's fields that matter.
@@ -98,6 +101,7 @@ impl ServiceAccountKey {
             key_id: json.private_key_id.filter(|id| !id.is_empty()),
             service_account,
             token_url: json.token_uri.unwrap_or_else(|| TOKEN_URL.to_owned()),
+            expires_at: None,
         })
     }
 
@@ -127,6 +131,7 @@ impl ServiceAccountKey {
             key_id: None,
             service_account: configured.to_owned(),
             token_url: TOKEN_URL.to_owned(),
+            expires_at: identity.expires_at(),
         })
     }
 }

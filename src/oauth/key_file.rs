@@ -39,7 +39,8 @@ impl<T: Send + Sync + 'static> KeyFile<T> {
         read.await.unwrap_or_else(|_| Err("the key file can't be decoded".to_owned()))
     }
 
-    fn read(&self) -> Result<Arc<T>, String> {
+    /// The same, on the caller's own thread: a small file is read, and decoded when it is new.
+    pub fn read(&self) -> Result<Arc<T>, String> {
         let content = read_bounded(&self.path)
             .map_err(|error| format!("{} can't be read: {error}", self.path.display()))?;
         let fingerprint = digest(&SHA256, &content).as_ref().to_vec();

@@ -34,7 +34,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 
-pub use accounts::{AccountStatus, Accounts, INACTIVITY, Imported};
+pub use accounts::{AccountStatus, Accounts, INACTIVITY, Imported, Kept};
 pub use answer::Granted;
 pub use expiry::{Expiry, WARN_BEFORE};
 pub use http::{HttpClient, USER_AGENT, retry_after};

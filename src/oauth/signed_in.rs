@@ -8,6 +8,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::accounts::Need;
 use super::answer::Granted;
 use super::public_app::{PublicApp, Service};
 use super::subject::{Subject, resolve};
@@ -52,10 +53,20 @@ impl Grant for SignedInUser {
 
     fn request<'a>(
         &'a self,
-        _subject: &'a Subject,
-        _known: Option<&'a Secret>,
+        subject: &'a Subject,
+        known: Option<&'a Secret>,
     ) -> BoxFuture<'a, Result<Granted, Error>> {
-        let _ = (&self.app, self.service, self.accounts.http());
-        std::future::ready(Err(Error::person("not built yet").of_role(&self.role))).boxed()
+        async move {
+            let Self { role, app, service, .. } = self;
+            let need = Need { role, app, username: &subject.user, service: *service };
+            self.accounts.obtain(&need, known).await
+        }
+        .boxed()
+    }
+
+    /// The file's stamp: another account's renewal changes it too, and then `Accounts` answers for
+    /// a sign-in that is still the refused one.
+    fn revision(&self, _: &Subject) -> u64 {
+        self.accounts.cache().stamp().map_or(0, |stamp| stamp.0)
     }
 }

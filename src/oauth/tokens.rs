@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::answer::Granted;
 use super::entry::{Entry, Flight, Issued, Next, Outcome};
 use super::subject::Subject;
-use super::{AccessToken, Error, Expiry, SubjectStatus, TokenSource};
+use super::{AccessToken, Error, Expiry, Fault, SubjectStatus, TokenSource};
 use crate::secret::Secret;
 
 /// Subjects in memory; beyond it the least recently used one goes. 10,000 tokens are some 30 MB.
@@ -36,6 +36,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long a session waits for a request under way, which may itself wait for its turn: mail
 /// programs give up a login after a minute or so. The request goes on without it.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Token requests by role and outcome: `ok`, `passing`, `person`.
+const REFRESHES: &str = "authbridge_token_refreshes_total";
 
 /// The keeper looks through all subjects at most this often.
 const KEEPER_PAUSE: Duration = Duration::from_millis(100);
@@ -104,12 +107,12 @@ impl Tokens {
     async fn answer(
         &self,
         login: Option<&str>,
-        choose: impl FnOnce(&mut Entry, Instant) -> Next,
+        choose: impl Fn(&mut Entry, Instant) -> Next,
     ) -> Result<Arc<AccessToken>, Error> {
         let subject = self.shared.grant.subject(login)?;
-        let flight = match self.shared.next(&subject, choose) {
+        let flight = match self.shared.current(&subject, choose) {
             Next::Serve(issued) => return Ok(for_user(&issued, subject.user)),
-            Next::Fail(error) => return Err(error),
+            Next::Fail(error) | Next::FailWhile(error, _) => return Err(error),
             Next::TooSoon(rest) => return Err(self.shared.too_soon(&subject.user, rest)),
             // `next` has turned a request into its flight.
             Next::Request => return Err(stopped(&self.shared.role)),
@@ -170,10 +173,28 @@ impl Shared {
         self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the caller gets; a person's failure only while what it rests on is the same. The grant
+    /// looks at a file for that, so the lock is not held meanwhile.
+    fn current(
+        self: &Arc<Self>,
+        subject: &Subject,
+        choose: impl Fn(&mut Entry, Instant) -> Next,
+    ) -> Next {
+        let next = self.next(subject, &choose);
+        let Next::FailWhile(_, revision) = next else { return next };
+        if self.grant.revision(subject) == revision {
+            return next;
+        }
+        if let Some(entry) = self.lock().entries.get_mut(&subject.key) {
+            entry.forget_failure(revision);
+        }
+        self.next(subject, &choose)
+    }
+
     fn next(
         self: &Arc<Self>,
         subject: &Subject,
-        choose: impl FnOnce(&mut Entry, Instant) -> Next,
+        choose: impl Fn(&mut Entry, Instant) -> Next,
     ) -> Next {
         let now = Instant::now();
         let mut subjects = self.lock();
@@ -196,10 +217,11 @@ impl Shared {
         let flight: Flight =
             async move { told.await.unwrap_or_else(|_| Err(stopped(&role))) }.boxed().shared();
         entry.flight = Some(flight.clone());
+        let known = entry.known().cloned();
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let stop = shared.stop.clone();
-            let request = shared.request(&subject);
+            let request = shared.request(&subject, known);
             if let Some(outcome) = stop.run_until_cancelled(request).await {
                 // Nobody may be waiting any more: the outcome is in the cache.
                 let _ = tell.send(outcome);
@@ -208,11 +230,14 @@ impl Shared {
         flight
     }
 
-    async fn request(&self, subject: &Subject) -> Outcome {
+    async fn request(&self, subject: &Subject, known: Option<Secret>) -> Outcome {
         // The semaphore is never closed; without a permit the request would still be right.
         let _permit = self.requests.acquire().await;
         let (started, wall) = (Instant::now(), SystemTime::now());
-        let request = AssertUnwindSafe(self.grant.request(subject, None)).catch_unwind();
+        // Before the request: what a person changes while it runs is seen by the next one.
+        let revision = self.grant.revision(subject);
+        let request = self.grant.request(subject, known.as_ref());
+        let request = AssertUnwindSafe(request).catch_unwind();
         let granted = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(Ok(granted)) => granted,
             Ok(Err(_)) => {
@@ -222,17 +247,18 @@ impl Shared {
         };
         let outcome =
             granted.map(|granted| Arc::new(Issued::new(granted, started, wall, chance())));
-        self.record(subject, &outcome);
+        self.record(subject, &outcome, revision);
         outcome
     }
 
-    fn record(&self, subject: &Subject, outcome: &Outcome) {
+    fn record(&self, subject: &Subject, outcome: &Outcome, revision: u64) {
         let mut subjects = self.lock();
         let news = subjects.entries.get_mut(&subject.key).is_none_or(|entry| {
-            entry.record(Instant::now(), outcome, chance());
+            entry.record(Instant::now(), outcome, revision, chance());
             entry.is_news()
         });
         drop(subjects);
+        self.count(outcome);
         let (role, subject) = (self.role.as_str(), subject.key.as_str());
         match outcome {
             Ok(issued) => {
@@ -243,6 +269,16 @@ impl Shared {
             Err(error) => tracing::debug!(role, subject, code = error.code, "{error}"),
         }
         self.changed.notify_one();
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let outcome = match outcome.as_ref().map_err(|error| error.fault) {
+            Ok(_) => "ok",
+            Err(Fault::Passing) => "passing",
+            Err(Fault::Person) => "person",
+        };
+        let role = self.role.clone();
+        metrics::counter!(REFRESHES, "role" => role, "outcome" => outcome).increment(1);
     }
 
     fn start_keeper(self: &Arc<Self>, subjects: &mut Subjects) {

@@ -3,7 +3,11 @@
 //! Danger: a `cfg` in the middle of mail code is a branch that one of the two platforms never
 //! tests. Rule: both platforms offer the same functions here, and no other room names a platform.
 
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 #[cfg(unix)]
 mod unix;
@@ -34,18 +38,18 @@ pub fn config_directory() -> PathBuf {
 /// Writes a new file that only its owner may read; fails when it exists.
 ///
 /// On Windows the folder's access list decides who reads it.
-pub fn write_private_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     native::write_private_file(path, content)
 }
 
 /// Creates a folder, and those above it, for its owner only.
-pub fn create_private_directory(path: &Path) -> std::io::Result<()> {
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
     native::create_private_directory(path)
 }
 
 /// Waits until the process is asked to stop: SIGINT or SIGTERM; Ctrl-C, close or shutdown on
 /// Windows.
-pub async fn stop_requested() -> std::io::Result<()> {
+pub async fn stop_requested() -> io::Result<()> {
     native::stop_requested().await
 }
 
@@ -53,3 +57,114 @@ pub async fn stop_requested() -> std::io::Result<()> {
 pub fn raise_open_file_limit() -> Option<u64> {
     native::raise_open_file_limit()
 }
+
+/// What tells one version of a file from the next, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileVersion {
+    /// Which file; 0 where the system does not tell without opening it.
+    pub inode: u64,
+    /// Octets.
+    pub length: u64,
+    /// Last change, in the system's finest unit.
+    pub modified: u64,
+}
+
+/// From one look at the file.
+pub fn file_version(metadata: &Metadata) -> FileVersion {
+    native::file_version(metadata)
+}
+
+/// True when the file belongs to another user than the one this process runs as. Nothing is foreign
+/// to root, and on Windows the folder's access list decides.
+pub fn is_foreign(metadata: &Metadata) -> bool {
+    native::is_foreign(metadata)
+}
+
+/// True when other users may read the file. On Windows the access list decides, which is not
+/// looked at.
+pub fn others_may_read(metadata: &Metadata) -> bool {
+    native::others_may_read(metadata)
+}
+
+/// Opens a file for reading, but not what a symbolic link of that name points to.
+pub fn open_no_link(path: &Path) -> io::Result<File> {
+    native::open_no_link(path)
+}
+
+/// Gives `file` the owner and the rights of the file that it is going to replace. Who can't give
+/// it away lets fewer read it, never more.
+pub fn inherit_rights(file: &File, replaced: &Metadata) -> io::Result<()> {
+    native::inherit_rights(file, replaced)
+}
+
+/// Gives a new file to the owner of its folder when root has made it, so that the service can
+/// still read what an administrator has set up.
+pub fn belong_to_folder(file: &File, folder: &Path) -> io::Result<()> {
+    native::belong_to_folder(file, folder)
+}
+
+/// Makes a change of names in a folder outlive a power failure, where that takes a call.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    native::sync_directory(path)
+}
+
+/// A file that is locked against other processes for as long as it exists; gone afterwards.
+#[derive(Debug)]
+pub struct LockFile {
+    _held: native::HeldLock,
+}
+
+impl LockFile {
+    /// Takes it, or says `None` when somebody else has it (or may be about to). Never waits long.
+    ///
+    /// Compatible with .NET's `FileStream` that shares nothing and deletes on close, and with
+    /// Python's exclusive creation and `flock`.
+    pub fn try_take(path: &Path, content: &str) -> io::Result<Option<Self>> {
+        Ok(native::try_lock(path, content)?.map(|held| Self { _held: held }))
+    }
+}
+
+/// Who can open what DPAPI protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DpapiScope {
+    /// The user who has protected it.
+    User,
+    /// Everybody on this computer.
+    Machine,
+}
+
+/// Why DPAPI has not done it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DpapiError {
+    /// Not on this system.
+    #[error("DPAPI exists on Windows only")]
+    Absent,
+    /// `NTE_BAD_KEY_STATE`: the key belongs to another user or another computer.
+    #[error(
+        "another Windows user or another computer has protected it, or the user's password was \
+         reset by an administrator since"
+    )]
+    OtherKey,
+    /// `ERROR_INVALID_DATA`.
+    #[error("it is damaged, or was protected with additional entropy")]
+    Damaged,
+    /// Anything else, with Windows' code.
+    #[error("Windows refuses with error {0:#010x}")]
+    Refused(u32),
+}
+
+/// Whether new files can be protected by DPAPI.
+pub const HAS_DPAPI: bool = native::HAS_DPAPI;
+
+/// Protects data (`CryptProtectData`), without additional entropy and never asking anybody.
+pub fn dpapi_protect(data: &[u8], scope: DpapiScope) -> Result<Vec<u8>, DpapiError> {
+    native::dpapi_protect(data, scope)
+}
+
+/// Opens what [`dpapi_protect`] or anybody else has protected (`CryptUnprotectData`).
+pub fn dpapi_open(blob: &[u8]) -> Result<Zeroizing<Vec<u8>>, DpapiError> {
+    native::dpapi_open(blob)
+}
+
+#[cfg(test)]
+mod tests;

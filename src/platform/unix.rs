@@ -1,9 +1,21 @@
 //! Linux and other Unix systems.
 
+mod files;
+mod lock;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+pub(super) use files::{
+    belong_to_folder, file_version, inherit_rights, is_foreign, open_no_link, others_may_read,
+    sync_directory,
+};
+pub(super) use lock::{HeldLock, try_lock};
+use zeroize::Zeroizing;
+
+use super::{DpapiError, DpapiScope};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -88,4 +100,14 @@ pub(super) fn raise_open_file_limit() -> Option<u64> {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     }
+}
+
+pub(super) const HAS_DPAPI: bool = false;
+
+pub(super) fn dpapi_protect(_: &[u8], _: DpapiScope) -> Result<Vec<u8>, DpapiError> {
+    Err(DpapiError::Absent)
+}
+
+pub(super) fn dpapi_open(_: &[u8]) -> Result<Zeroizing<Vec<u8>>, DpapiError> {
+    Err(DpapiError::Absent)
 }

@@ -1,9 +1,19 @@
 //! Windows.
 
+mod dpapi;
+mod files;
+mod lock;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+pub(super) use dpapi::{HAS_DPAPI, dpapi_open, dpapi_protect};
+pub(super) use files::{
+    belong_to_folder, file_version, inherit_rights, is_foreign, open_no_link, others_may_read,
+    sync_directory,
+};
+pub(super) use lock::{HeldLock, try_lock};
 use tokio::signal::windows;
 
 pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = false;

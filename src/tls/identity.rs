@@ -5,10 +5,12 @@
 //! file and the fix. RC2-40 and triple DES are read, since old keys use them (facts: Google's P12).
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use p12_keystore::Pkcs12Archive;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_cert::der::Decode;
 
 use super::Error;
 
@@ -73,6 +75,13 @@ impl Identity {
         Ok(Self { chain, key: key.into() })
     }
 
+    /// When the key's own certificate ends (RFC 5280 section 4.1.2.5); `None` when there is none,
+    /// or it can't be read.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        let certificate = x509_cert::Certificate::from_der(self.chain.first()?).ok()?;
+        Some(certificate.tbs_certificate().validity().not_after.to_system_time())
+    }
+
     fn from_pem(
         path: &Path,
         content: &[u8],
@@ -104,4 +113,34 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 pub(super) fn problem(path: &Path, problem: impl Into<String>) -> Error {
     Error::Content { path: path.to_owned(), problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keys").join(name)
+    }
+
+    #[test]
+    fn a_certificate_s_end_is_read_from_every_form() {
+        let mut ends = Vec::new();
+        for (name, password) in [("entra.pem", ""), ("entra.pfx", "modern")] {
+            let identity = Identity::load(&fixture(name), None, password).expect(name);
+            ends.push(identity.expires_at().expect(name));
+        }
+        assert_eq!(ends[0], ends[1], "one certificate in two forms");
+        let google = Identity::load(&fixture("google.p12"), None, "notasecret").expect("read");
+        assert!(google.expires_at().is_some_and(|end| end > SystemTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn no_certificate_and_a_broken_one_have_no_end() {
+        let identity = Identity::load(&fixture("entra.pem"), None, "").expect("read");
+        let bare = Identity { chain: Vec::new(), ..identity };
+        assert_eq!(bare.expires_at(), None);
+        let broken = Identity { chain: vec![CertificateDer::from(vec![0x30, 0x82, 1])], ..bare };
+        assert_eq!(broken.expires_at(), None);
+    }
 }

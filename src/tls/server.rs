@@ -7,6 +7,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -34,6 +35,7 @@ const TICKETS: usize = 0;
 #[derive(Clone)]
 pub struct ServerTls {
     acceptor: TlsAcceptor,
+    expires_at: Option<SystemTime>,
 }
 
 impl ServerTls {
@@ -62,6 +64,7 @@ impl ServerTls {
     }
 
     fn from_identity(path: &Path, identity: Identity) -> Result<Self, Error> {
+        let expires_at = identity.expires_at();
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(identity.chain, identity.key)
@@ -71,7 +74,12 @@ impl ServerTls {
                 problem(path, format!("{text} ({error})"))
             })?;
         config.send_tls13_tickets = TICKETS;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), expires_at })
+    }
+
+    /// When the certificate that is shown ends, if it says so.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
     }
 
     /// Does the handshake with a client.
@@ -179,6 +187,10 @@ mod tests {
         let first = read("cert.pem");
         ServerTls::self_signed(folder.path()).expect("read");
         assert_eq!(read("cert.pem"), first);
+        let day = std::time::Duration::from_secs(24 * 3600);
+        let end = SystemTime::now() + day * u32::try_from(SELF_SIGNED_DAYS).expect("few");
+        let shown = ServerTls::self_signed(folder.path()).expect("read").expires_at();
+        assert!(shown.is_some_and(|shown| shown > end - day && shown < end + day), "{shown:?}");
         std::fs::remove_file(folder.path().join("cert.pem")).expect("removed");
         ServerTls::self_signed(folder.path()).expect("made again");
         assert_ne!(read("cert.pem"), first);

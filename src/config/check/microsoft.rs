@@ -1,5 +1,7 @@
 //! A Microsoft 365 mailbox and the application that opens it.
 
+use std::time::SystemTime;
+
 use super::roles::RoleKeys;
 use super::{Checker, pick};
 use crate::config::role::{Cloud, Microsoft365, MicrosoftApp, MicrosoftCredential, Template};
@@ -98,7 +100,9 @@ fn credential(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<Microsof
     match (use_secret, use_certificate) {
         (true, false) => {
             warn_of_secret_id(checker, &secret);
-            checker.secret(&secret)?.map(MicrosoftCredential::Secret)
+            let expires = secret_expires(checker, keys);
+            let value = checker.secret(&secret)?;
+            Some(MicrosoftCredential::Secret { value: value?, expires: expires? })
         }
         (false, true) => {
             let path = checker.path(&certificate);
@@ -118,6 +122,17 @@ fn credential(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<Microsof
             None
         }
     }
+}
+
+/// The day on which the secret ends. A role with a secret of its own does not inherit another's.
+fn secret_expires(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<Option<SystemTime>> {
+    const EXPIRES: &str = "ConfidentialApp.SecretExpires";
+    let own_secret = keys.sets(checker, GROUP, "ConfidentialApp.Secret");
+    if own_secret && !keys.sets(checker, GROUP, EXPIRES) {
+        return Some(None);
+    }
+    let key = keys.key(checker, GROUP, EXPIRES);
+    checker.optional(&key, value::date)
 }
 
 /// The commonest mistake with client secrets (AADSTS7000215).

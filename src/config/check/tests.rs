@@ -344,7 +344,7 @@ fn an_email_client_that_overrides_a_secret_keeps_the_rest() {
             }) => password.clone(),
             ReceivingKind::Microsoft365 { account, .. } => match &account.app {
                 MicrosoftApp::Confidential {
-                    credential: MicrosoftCredential::Secret(secret),
+                    credential: MicrosoftCredential::Secret { value: secret, .. },
                     ..
                 } => secret.clone(),
                 other => panic!("{other:?}"),
@@ -353,6 +353,51 @@ fn an_email_client_that_overrides_a_secret_keeps_the_rest() {
         };
         assert_eq!(secret("Mail.NewAction.EmailClient").expose(), "other");
         assert_ne!(secret("Mail.Receiving").expose(), "other");
+    }
+}
+
+#[test]
+fn a_secret_s_end_is_not_inherited_with_another_secret() {
+    let key = "Microsoft365.ConfidentialApp";
+    let base = format!(
+        "{}Mail.Receiving.{key}.SecretExpires = 2027-05-01\n",
+        receiving("Microsoft365", "BasicAuth")
+    );
+    let end = |text: &str, role: &str| {
+        let config = good(text);
+        let ReceivingKind::Microsoft365 { account, .. } =
+            &config.receiving_role(role).expect("on").kind
+        else {
+            panic!("{role}")
+        };
+        let MicrosoftApp::Confidential {
+            credential: MicrosoftCredential::Secret { expires, .. },
+            ..
+        } = &account.app
+        else {
+            panic!("{role}")
+        };
+        *expires
+    };
+    let may = Some(std::time::UNIX_EPOCH + Duration::from_secs(1_809_129_600));
+    let june = Some(std::time::UNIX_EPOCH + Duration::from_secs(1_811_808_000));
+    let client = "Mail.NewAction.EmailClient";
+    assert_eq!(end(&base, "Mail.Receiving"), may);
+    assert_eq!(end(&base, client), may);
+    let other = format!("{base}{client}.{key}.Secret = 'other'\n");
+    assert_eq!(end(&other, client), None);
+    let both = format!("{other}{client}.{key}.SecretExpires = '2027-06-01'\n");
+    assert_eq!((end(&both, client), end(&both, "Mail.Receiving")), (june, may));
+    for date in ["2027-02-30", "01.05.2027", "1969-12-31", "soon"] {
+        let text = format!(
+            "{}Mail.Receiving.{key}.SecretExpires = '{date}'\n",
+            receiving("Microsoft365", "BasicAuth")
+        );
+        let problems = check_text(&text).problems.join("\n");
+        assert!(
+            problems.contains("SecretExpires") && problems.contains("2027-05-01"),
+            "{problems}"
+        );
     }
 }
 

@@ -219,6 +219,14 @@ pub static KEYS: &[Key] = &[
     .secret(),
     define(
         MICROSOFT,
+        "ConfidentialApp.SecretExpires",
+        Kind::Date,
+        "2027-05-01",
+        "The day on which `Secret` ends, as the portal shows it beside the secret: told 30 days \
+         before.",
+    ),
+    define(
+        MICROSOFT,
         "ConfidentialApp.CertificatePath",
         Kind::Path,
         "app.pfx",

@@ -5,16 +5,30 @@
 //! at a time; a refresh token is on disk before its access token is served; what another role or
 //! process has fetched is used; accounts of configured roles are kept alive.
 
+mod find;
+mod import;
+mod keep_alive;
+mod obtain;
 mod record;
+mod refusals;
+mod turns;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use keep_alive::Kept;
+pub(super) use obtain::Need;
+
+use self::record::{History, Record, Who};
+use self::refusals::Refusals;
+use self::turns::Turns;
 use super::http::HttpClient;
-use super::msal::CacheFile;
-use super::public_app::PublicApp;
+use super::msal::{Account, CacheFile, Document, Owner, Tokens};
+use super::public_app::Service;
 use super::{Error, Expiry};
+use crate::config::Cloud;
 
 /// A refresh token that nobody uses dies after this (facts/entra-oauth.md section 5).
 pub const INACTIVITY: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -28,6 +42,9 @@ pub struct Accounts {
 struct Inner {
     cache: CacheFile,
     http: HttpClient,
+    record: Record,
+    turns: Turns,
+    refusals: Refusals,
 }
 
 /// What is known about one account.
@@ -69,8 +86,10 @@ pub struct Imported {
 impl Accounts {
     /// `record` is a file in the state folder for what MSAL's format has no place for (last use,
     /// last error).
-    pub fn new(cache: CacheFile, _record: &Path, http: HttpClient) -> Self {
-        Self { inner: Arc::new(Inner { cache, http }) }
+    pub fn new(cache: CacheFile, record: &Path, http: HttpClient) -> Self {
+        let record = Record::new(record);
+        let (turns, refusals) = (Turns::default(), Refusals::default());
+        Self { inner: Arc::new(Inner { cache, http, record, turns, refusals }) }
     }
 
     /// The cache file.
@@ -83,40 +102,141 @@ impl Accounts {
     }
 
     /// Stores a sign-in, and forgets what was wrong with the account before.
-    pub(super) async fn store(&self, _tokens: super::msal::Tokens) -> Result<(), Error> {
+    pub(super) async fn store(&self, tokens: Tokens) -> Result<(), Error> {
+        let who = Who::new(&tokens.username, &tokens.owner.client_id);
+        let now = SystemTime::now();
+        self.cache()
+            .update(move |document| {
+                remove_namesakes(document, &tokens);
+                document.put(&tokens, now);
+            })
+            .await?;
+        self.inner.refusals.forget(&who);
+        self.inner.record.signed_in(&who, now).await;
         Ok(())
     }
 
     /// Claims that the next sign-in of this account must carry (Conditional Access).
-    pub(super) async fn wanted_claims(&self, _username: &str) -> Option<String> {
-        None
+    pub(super) async fn wanted_claims(&self, username: &str) -> Option<String> {
+        let username = username.to_lowercase();
+        let all = self.inner.record.read().await;
+        let mut own: Vec<_> = all.iter().filter(|(who, _)| who.username == username).collect();
+        own.sort_by_key(|(_, history)| history.last_error().map(|last| last.0));
+        own.iter().rev().find_map(|(_, history)| history.claims()).map(str::to_owned)
     }
 
     /// Everybody who has signed in.
     pub async fn list(&self) -> Result<Vec<AccountStatus>, Error> {
-        Ok(Vec::new())
+        let document = self.cache().read().await?;
+        let histories = self.inner.record.read().await;
+        Ok(document.accounts().iter().map(|of| status(&document, of, &histories)).collect())
     }
 
     /// Removes an account's tokens: of one application, or (`None`) of all. Returns how many.
-    pub async fn remove(&self, _username: &str, _client_id: Option<&str>) -> Result<usize, Error> {
-        Ok(0)
-    }
-
-    /// Takes over the sign-ins of `app` from another cache file, which is only read. Each is
-    /// redeemed first, to see that it lives.
-    pub async fn import(
-        &self,
-        _app: &PublicApp,
-        _services: &[super::Service],
-        _source: &Path,
-    ) -> Result<Vec<Imported>, Error> {
-        Ok(Vec::new())
+    pub async fn remove(&self, username: &str, client_id: Option<&str>) -> Result<usize, Error> {
+        let username = username.to_lowercase();
+        let client_id = client_id.map(str::to_lowercase);
+        let meant = move |account: &Account| {
+            account.username.to_lowercase() == username
+                && client_id.as_ref().is_none_or(|id| account.owner.client_id.to_lowercase() == *id)
+        };
+        let removed = self.cache().update(move |document| {
+            let mut accounts = document.accounts();
+            accounts.retain(|account| meant(account) && document.remove(&account.owner));
+            accounts
+        });
+        let removed = removed.await?;
+        self.inner.record.forget(removed.iter().map(who).collect()).await;
+        Ok(removed.len())
     }
 
     /// When sign-ins lapse for want of use.
     pub async fn expiries(&self) -> Vec<Expiry> {
-        Vec::new()
+        // What is wrong with the cache is told by whoever needs a token of it.
+        let accounts = self.list().await.unwrap_or_default();
+        accounts.iter().filter_map(lapse).collect()
     }
+}
+
+/// An account that was deleted and made anew has another id under the same name, in the same
+/// tenant; its old tokens open nothing.
+fn remove_namesakes(document: &mut Document, tokens: &Tokens) {
+    let home = |id: &str| id.rsplit_once('.').map(|(_, tenant)| tenant.to_lowercase());
+    let tenant = home(&tokens.owner.home_account_id);
+    for account in document.accounts() {
+        let owner = &account.owner;
+        let as_new = Owner { environment: tokens.owner.environment.clone(), ..owner.clone() };
+        let same_name = who(&account) == Who::new(&tokens.username, &tokens.owner.client_id);
+        let same_tenant = tenant.is_some() && home(&owner.home_account_id) == tenant;
+        let other_id = !owner.home_account_id.eq_ignore_ascii_case(&tokens.owner.home_account_id);
+        if same_name && same_tenant && other_id && document.refresh_token(&as_new).is_some() {
+            document.remove(owner);
+        }
+    }
+}
+
+fn who(account: &Account) -> Who {
+    Who::new(&account.username, &account.owner.client_id)
+}
+
+fn status(
+    document: &Document,
+    account: &Account,
+    histories: &HashMap<Who, History>,
+) -> AccountStatus {
+    let history = histories.get(&who(account)).cloned().unwrap_or_default();
+    let (scopes, token_expires) = tokens_of(document, &account.owner);
+    let renewed_at = account.renewed_at.or(history.renewed());
+    AccountStatus {
+        username: account.username.clone(),
+        name: account.name.clone(),
+        tenant: account.realm.clone(),
+        client_id: account.owner.client_id.clone(),
+        scopes,
+        token_expires,
+        renewed_at,
+        lapses_at: renewed_at.map(|renewed| renewed + INACTIVITY),
+        last_used: history.last_used(),
+        last_error: history.last_error(),
+    }
+}
+
+/// Scopes of all access tokens, and when the newest ends.
+fn tokens_of(document: &Document, owner: &Owner) -> (Vec<String>, Option<SystemTime>) {
+    let clouds = [Cloud::Global, Cloud::UsGovernment, Cloud::UsGovernmentDoD, Cloud::China];
+    let services = [Service::GraphSending, Service::Imap];
+    let (mut scopes, mut ends) = (Vec::new(), None);
+    for cloud in clouds {
+        for resource in services.map(|service| service.delegated_resource(cloud)) {
+            for token in document.access_tokens(owner, resource) {
+                ends = ends.max(Some(token.expires_at));
+                scopes.extend(token.scopes);
+            }
+        }
+    }
+    scopes.sort();
+    scopes.dedup();
+    (scopes, ends)
+}
+
+fn lapse(account: &AccountStatus) -> Option<Expiry> {
+    let name = &account.username;
+    Some(Expiry {
+        what: format!("the sign-in of {name} (application {})", account.client_id),
+        at: account.lapses_at?,
+        fix: format!(
+            "let authbridge run with a role that uses {name}, which renews the sign-in, or {}",
+            sign_in_again(name)
+        ),
+    })
+}
+
+/// What a person does about a sign-in that has ended.
+fn sign_in_again(username: &str) -> String {
+    format!(
+        "sign {username} in again: run `authbridge token add`, or press Sign in on authbridge's \
+         web page"
+    )
 }
 
 impl std::fmt::Debug for Accounts {
@@ -124,3 +244,6 @@ impl std::fmt::Debug for Accounts {
         f.debug_struct("Accounts").field("cache", &self.inner.cache.path()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

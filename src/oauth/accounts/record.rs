@@ -1,1 +1,428 @@
-//! Last use and last error of each account, which MSAL has no place for.
+//! Last use and last error of each account, which MSAL has no place for: `accounts.json` in the
+//! state folder.
+//!
+//! Danger: several processes write it, a disk is full, a file is cut in half, and none of that may
+//! cost a token. Rule: it holds history and no secret; each change reads the file, changes one
+//! account and replaces the whole; a damaged file is set aside and begun anew; what can't be written
+//! stays in memory, with a line in the log.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::oauth::Error;
+use crate::platform;
+
+/// Some 500 octets for each of [`MAX_ACCOUNTS`]; more is not ours.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// As many as a role's token cache holds; beyond it the one that changed longest ago goes.
+const MAX_ACCOUNTS: usize = 10_000;
+
+/// An account's use is written at most this often: it is history, and a write is a new file.
+const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
+
+/// Errors are one sentence or two.
+const MAX_TEXT_CHARS: usize = 1_000;
+
+/// Whose history: sign-in name and application, both in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Who {
+    pub username: String,
+    pub client_id: String,
+}
+
+/// What has happened to one account. Times are Unix seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct History {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Failure {
+    time: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    #[serde(flatten)]
+    who: Who,
+    #[serde(flatten)]
+    history: History,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    accounts: Vec<Row>,
+}
+
+type Histories = HashMap<Who, History>;
+
+/// The file. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Record {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: HashMap<Who, SystemTime>,
+    /// What could not be written.
+    unwritten: Option<Histories>,
+}
+
+impl Who {
+    pub fn new(username: &str, client_id: &str) -> Self {
+        Self { username: username.to_lowercase(), client_id: client_id.to_lowercase() }
+    }
+}
+
+impl History {
+    pub fn last_used(&self) -> Option<SystemTime> {
+        self.last_used.and_then(time)
+    }
+
+    pub fn renewed(&self) -> Option<SystemTime> {
+        self.renewed.and_then(time)
+    }
+
+    /// When and why it last failed, after its last success.
+    pub fn last_error(&self) -> Option<(SystemTime, String)> {
+        self.last_error.as_ref().and_then(|last| Some((time(last.time)?, last.text.clone())))
+    }
+
+    /// Claims that the next sign-in must carry.
+    pub fn claims(&self) -> Option<&str> {
+        self.claims.as_deref()
+    }
+
+    fn changed(&self) -> u64 {
+        let failed = self.last_error.as_ref().map(|last| last.time);
+        [self.last_used, self.renewed, failed].into_iter().flatten().max().unwrap_or(0)
+    }
+}
+
+impl Record {
+    pub fn new(path: &Path) -> Self {
+        Self { inner: Arc::new(Inner { path: path.to_owned(), state: Mutex::default() }) }
+    }
+
+    /// A token of the cache has been served.
+    pub async fn used(&self, who: &Who, now: SystemTime) {
+        if self.is_worth_writing(who, now) {
+            self.change(who, move |history| history.last_used = seconds(now)).await;
+        }
+    }
+
+    /// The refresh token has been replaced, and all is well.
+    pub async fn renewed(&self, who: &Who, now: SystemTime) {
+        self.is_worth_writing(who, now);
+        let good = move |history: &mut History| {
+            let now = seconds(now);
+            *history = History { last_used: now, renewed: now, ..History::default() };
+        };
+        self.change(who, good).await;
+    }
+
+    /// A person has signed in: nothing is wrong any more, and nothing has been used yet.
+    pub async fn signed_in(&self, who: &Who, now: SystemTime) {
+        let begun = move |history: &mut History| {
+            *history = History {
+                last_used: history.last_used,
+                renewed: seconds(now),
+                ..History::default()
+            };
+        };
+        self.change(who, begun).await;
+    }
+
+    /// A token request has failed. Claims stay until somebody signs in.
+    pub async fn failed(&self, who: &Who, error: &Error, claims: Option<String>, now: SystemTime) {
+        let failure = Failure {
+            time: seconds(now).unwrap_or_default(),
+            code: error.code.clone(),
+            text: error.text.chars().take(MAX_TEXT_CHARS).collect(),
+        };
+        let noted = move |history: &mut History| {
+            history.last_error = Some(failure);
+            history.claims = claims.or_else(|| history.claims.take());
+        };
+        self.change(who, noted).await;
+    }
+
+    /// The account is gone.
+    pub async fn forget(&self, who: Vec<Who>) {
+        self.update(move |all| all.retain(|known, _| !who.contains(known))).await;
+    }
+
+    /// All that is known.
+    pub async fn read(&self) -> Histories {
+        self.blocking(|inner| inner.current(&inner.lock())).await
+    }
+
+    fn is_worth_writing(&self, who: &Who, now: SystemTime) -> bool {
+        let mut state = self.inner.lock();
+        let recently = |last: &SystemTime| {
+            now.duration_since(*last).is_ok_and(|since| since < USE_WRITTEN_EVERY)
+        };
+        if state.used.get(who).is_some_and(recently) {
+            return false;
+        }
+        state.used.retain(|_, last| recently(last));
+        state.used.insert(who.clone(), now);
+        true
+    }
+
+    async fn change(&self, who: &Who, change: impl FnOnce(&mut History) + Send + 'static) {
+        let who = who.clone();
+        self.update(move |all| change(all.entry(who).or_default())).await;
+    }
+
+    async fn update(&self, change: impl FnOnce(&mut Histories) + Send + 'static) {
+        self.blocking(move |inner| {
+            let mut state = inner.lock();
+            let mut all = inner.current(&state);
+            change(&mut all);
+            make_room(&mut all);
+            let outcome = inner.write(&all);
+            if let Err(error) = &outcome
+                && state.unwritten.is_none()
+            {
+                let path = inner.path.display();
+                tracing::warn!("{path}: the accounts' history can't be written: {error}");
+            }
+            state.unwritten = outcome.is_err().then_some(all);
+        })
+        .await;
+    }
+
+    /// Disk work stays off the threads that serve sessions.
+    async fn blocking<T: Default + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> T + Send + 'static,
+    ) -> T {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self, state: &State) -> Histories {
+        if let Some(unwritten) = &state.unwritten {
+            return unwritten.clone();
+        }
+        match self.load() {
+            Ok(all) => all,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Histories::new(),
+            Err(error) => {
+                self.set_aside(&error);
+                Histories::new()
+            }
+        }
+    }
+
+    fn load(&self) -> io::Result<Histories> {
+        let mut content = Vec::new();
+        std::fs::File::open(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
+        }
+        let written: Written = serde_json::from_slice(&content)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(written.accounts.into_iter().map(|row| (row.who, row.history)).collect())
+    }
+
+    /// What can't be understood is kept under another name; what can't be opened stays.
+    fn set_aside(&self, error: &io::Error) {
+        let path = self.path.display();
+        if error.kind() != io::ErrorKind::InvalidData {
+            tracing::warn!("{path}: the accounts' history can't be read: {error}");
+            return;
+        }
+        let aside = beside(&self.path, "damaged");
+        match std::fs::rename(&self.path, &aside) {
+            Ok(()) => tracing::warn!(
+                "{path} is damaged ({error}); it is kept as {}, and the accounts' history begins \
+                 anew",
+                aside.display()
+            ),
+            Err(kept) => tracing::warn!("{path} is damaged ({error}) and can't be moved: {kept}"),
+        }
+    }
+
+    fn write(&self, all: &Histories) -> io::Result<()> {
+        let rows =
+            all.iter().map(|(who, history)| Row { who: who.clone(), history: history.clone() });
+        let mut written = Written { version: 1, accounts: rows.collect() };
+        written.accounts.sort_by(|a, b| a.who.cmp(&b.who));
+        let content = serde_json::to_vec_pretty(&written)?;
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            platform::create_private_directory(folder)?;
+        }
+        let new = beside(&self.path, &format!("{}.new", uuid::Uuid::new_v4()));
+        let replaced = platform::write_private_file(&new, &content)
+            .and_then(|()| std::fs::rename(&new, &self.path));
+        if replaced.is_err() {
+            // Nothing more can be done about a file that can't be written.
+            let _ = std::fs::remove_file(&new);
+        }
+        replaced
+    }
+}
+
+fn make_room(all: &mut Histories) {
+    while all.len() > MAX_ACCOUNTS {
+        let oldest = all.iter().min_by_key(|(_, history)| history.changed());
+        let Some(oldest) = oldest.map(|(who, _)| who.clone()) else { return };
+        all.remove(&oldest);
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+fn seconds(time: SystemTime) -> Option<u64> {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// A number from a file may be any.
+fn time(seconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn record() -> (tempfile::TempDir, Record) {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let record = Record::new(&folder.path().join("state/accounts.json"));
+        (folder, record)
+    }
+
+    async fn history(record: &Record, who: &Who) -> History {
+        record.read().await.remove(who).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn what_happens_is_read_by_another_process() {
+        let (_folder, record) = record();
+        let other = Record::new(&record.inner.path);
+        let jo = Who::new("Jo@Example.com", "APP");
+        assert_eq!(jo, Who::new("jo@example.com", "app"));
+        record.renewed(&jo, at(1000)).await;
+        let known = history(&other, &jo).await;
+        assert_eq!((known.last_used(), known.renewed()), (Some(at(1000)), Some(at(1000))));
+        let error = Error { code: Some("AADSTS50076".into()), ..Error::person("x".repeat(5000)) };
+        record.failed(&jo, &error, Some("{}".to_owned()), at(2000)).await;
+        record.failed(&jo, &Error::passing("busy"), None, at(2001)).await;
+        let known = history(&other, &jo).await;
+        assert_eq!(known.last_error(), Some((at(2001), "busy".to_owned())));
+        assert_eq!(known.claims(), Some("{}"), "they stay until somebody signs in");
+        assert_eq!(known.renewed(), Some(at(1000)));
+        other.signed_in(&jo, at(3000)).await;
+        let known = history(&record, &jo).await;
+        assert_eq!((known.claims(), known.last_error()), (None, None));
+        assert_eq!((known.last_used(), known.renewed()), (Some(at(1000)), Some(at(3000))));
+        record.forget(vec![jo.clone()]).await;
+        assert_eq!(history(&other, &jo).await, History::default());
+    }
+
+    #[tokio::test]
+    async fn use_is_written_once_a_minute() {
+        let (_folder, record) = record();
+        let jo = Who::new("jo@example.com", "app");
+        for (now, written) in [(1000, 1000), (1059, 1000), (1060, 1060), (1061, 1060)] {
+            record.used(&jo, at(now)).await;
+            assert_eq!(history(&record, &jo).await.last_used(), Some(at(written)), "{now}");
+        }
+        let al = Who::new("al@example.com", "app");
+        record.used(&al, at(1061)).await;
+        assert_eq!(history(&record, &al).await.last_used(), Some(at(1061)));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_set_aside() {
+        let (_folder, record) = record();
+        let jo = Who::new("jo@example.com", "app");
+        record.used(&jo, at(1)).await;
+        let path = record.inner.path.clone();
+        for damage in [&b"{\"version\":1,\"acc"[..], b"", b"[1]", b"\xff\xfe"] {
+            std::fs::write(&path, damage).expect("write");
+            assert!(record.read().await.is_empty());
+            assert_eq!(std::fs::read(beside(&path, "damaged")).expect("kept"), damage);
+            record.renewed(&jo, at(7)).await;
+            assert_eq!(history(&record, &jo).await.renewed(), Some(at(7)));
+        }
+        let file = std::fs::File::create(&path).expect("file");
+        file.set_len(MAX_BYTES + 1).expect("grow");
+        assert!(record.read().await.is_empty());
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_can_t_be_written_stays_in_memory() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let blocker = folder.path().join("file");
+        std::fs::write(&blocker, "").expect("write");
+        let record = Record::new(&blocker.join("accounts.json"));
+        let jo = Who::new("jo@example.com", "app");
+        record.renewed(&jo, at(5)).await;
+        record.failed(&jo, &Error::person("no"), None, at(6)).await;
+        let known = history(&record, &jo).await;
+        assert_eq!((known.renewed(), known.last_error().map(|e| e.0)), (Some(at(5)), Some(at(6))));
+        std::fs::remove_file(&blocker).expect("removed");
+        record.used(&jo, at(1000)).await;
+        let other = Record::new(&record.inner.path);
+        assert_eq!(history(&other, &jo).await.renewed(), Some(at(5)), "written once it can be");
+    }
+
+    #[test]
+    fn the_number_of_accounts_and_odd_numbers_are_bounded() {
+        let row = |n: u64| {
+            let history = History { last_used: Some(n), ..History::default() };
+            (Who::new(&format!("u{n}"), "app"), history)
+        };
+        let mut all: Histories = (0..MAX_ACCOUNTS as u64 + 2).map(row).collect();
+        make_room(&mut all);
+        assert_eq!(all.len(), MAX_ACCOUNTS);
+        assert!(
+            !all.contains_key(&Who::new("u1", "app")) && all.contains_key(&Who::new("u2", "app"))
+        );
+        let odd = History { last_used: Some(u64::MAX), ..History::default() };
+        assert_eq!(odd.last_used(), None);
+    }
+}

@@ -23,7 +23,7 @@ fn no_accounts() -> Accounts {
 }
 
 fn secret() -> MicrosoftCredential {
-    MicrosoftCredential::Secret(Secret::new(SECRET))
+    MicrosoftCredential::Secret { value: Secret::new(SECRET), expires: None }
 }
 
 fn certificate(name: &str, password: Option<&str>) -> MicrosoftCredential {
@@ -277,5 +277,50 @@ fn an_authority_that_would_expose_the_secret_is_refused() {
         let error = built.err().expect("refused");
         assert!(error.text.contains(word) && error.text.contains("AuthorityUrl"), "{error}");
         assert_eq!(error.fault, Fault::Person);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_secret_or_certificate_is_told_with_its_key_and_fix() {
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_809_129_600);
+    let with_end = MicrosoftCredential::Secret { value: Secret::new(SECRET), expires: Some(end) };
+    let [told] = &source("https://localhost:1", with_end).expiries()[..] else {
+        unreachable!("one secret")
+    };
+    assert_eq!(told.at, end);
+    assert!(told.what.contains("Mail.Sending.Microsoft365.ConfidentialApp.Secret"), "{told:?}");
+    assert!(
+        told.fix.contains("SecretExpires") && !format!("{told:?}").contains(SECRET),
+        "{told:?}"
+    );
+    assert!(source("https://localhost:1", secret()).expiries().is_empty(), "nobody knows");
+    let [told] = &source("https://localhost:1", certificate("entra.pem", None)).expiries()[..]
+    else {
+        unreachable!("one certificate")
+    };
+    assert!(told.at > end - Duration::from_secs(20 * 365 * 24 * 3600), "{told:?}");
+    assert!(told.what.contains("entra.pem") && told.what.contains("CertificatePath"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_has_its_own_end() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("app.pem");
+    let pem = std::fs::read_to_string(fixture("entra.pem")).expect("fixture");
+    let key = &pem[pem.find("-----BEGIN PRIVATE KEY").expect("a key")..];
+    let write = |years: i32| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.not_after = rcgen::date_time_ymd(years, 1, 1);
+        let pair = rcgen::KeyPair::from_pem(key).expect("a key");
+        let signed = params.self_signed(&pair).expect("signed");
+        std::fs::write(&path, format!("{}{key}", signed.pem())).expect("written");
+        SystemTime::from(params.not_after)
+    };
+    let credential = MicrosoftCredential::Certificate { path: path.clone(), password: None };
+    let source = source("https://localhost:1", credential);
+    assert!(source.expiries().is_empty(), "no file yet");
+    for years in [2031, 2042] {
+        let end = write(years);
+        assert_eq!(source.expiries().first().map(|told| told.at), Some(end));
     }
 }

@@ -5,16 +5,32 @@
 //! every attempt, the account and each needed permission are checked before anything is stored, and
 //! what is wrong is told in a sentence with its fix.
 
+//!
+//! `redirect` says where the browser comes back, `attempt` takes what it brings, `loopback`,
+//! `request` and `page` serve it; `scopes` says what is asked for and whether it was granted.
+
+mod attempt;
 mod browser;
 mod device;
 mod id_token;
 mod loopback;
+mod page;
 mod redeem;
+mod redirect;
+mod request;
+mod scopes;
+#[cfg(test)]
+mod tests;
 
-pub use browser::{BrowserSignIn, Paster};
+use reqwest::Url;
+
+pub use attempt::Paster;
+pub use browser::BrowserSignIn;
 pub use device::DeviceSignIn;
 pub use id_token::Identity;
 
+use super::Error;
+use super::http::endpoint;
 use super::public_app::{PublicApp, Service};
 
 /// What is to be signed in.
@@ -54,4 +70,23 @@ pub enum Progress {
     Checking,
     /// The sign-in is being stored.
     Storing,
+}
+
+impl Wanted {
+    /// Whom errors are about.
+    fn role(&self) -> &str {
+        self.account.as_deref().unwrap_or("sign-in")
+    }
+
+    /// An error that names the account.
+    fn person(&self, text: impl std::fmt::Display) -> Error {
+        Error::person(format!("{}: {text}", self.role()))
+    }
+
+    /// One of the tenant's endpoints: `authorize`, `devicecode`.
+    fn endpoint(&self, name: &str) -> Result<Url, Error> {
+        let app = &self.app;
+        let address = format!("{}/{}/oauth2/v2.0/{name}", app.authority_url, app.tenant_id);
+        endpoint(&address, "Microsoft365.AuthorityUrl").map_err(|error| error.of_role(self.role()))
+    }
 }

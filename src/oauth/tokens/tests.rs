@@ -1,6 +1,6 @@
 //! The cache under paused time, with a grant that does what the test says.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::time::advance;
 
@@ -23,6 +23,9 @@ enum Act {
 struct Script {
     acts: Arc<Mutex<Vec<Act>>>,
     requests: Arc<AtomicUsize>,
+    /// What each request was told to be known.
+    known: Arc<Mutex<Vec<Option<Secret>>>>,
+    revision: Arc<AtomicU64>,
     /// How long a request takes.
     delay: Duration,
 }
@@ -32,6 +35,8 @@ impl Script {
         Self {
             acts: Arc::new(Mutex::new(acts.into())),
             requests: Arc::default(),
+            known: Arc::default(),
+            revision: Arc::default(),
             delay: Duration::from_millis(200),
         }
     }
@@ -59,9 +64,10 @@ impl Grant for Script {
     fn request<'a>(
         &'a self,
         subject: &'a Subject,
-        _known: Option<&'a Secret>,
+        known: Option<&'a Secret>,
     ) -> BoxFuture<'a, Result<Granted, Error>> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        self.known.lock().expect("not poisoned").push(known.cloned());
         let act = self.next();
         async move {
             tokio::time::sleep(self.delay).await;
@@ -77,6 +83,10 @@ impl Grant for Script {
             }
         }
         .boxed()
+    }
+
+    fn revision(&self, _: &Subject) -> u64 {
+        self.revision.load(Ordering::SeqCst)
     }
 }
 
@@ -352,4 +362,46 @@ async fn a_snapshot_tells_how_each_subject_fares() {
     assert_eq!(al.last_failure.as_ref().expect("failed").1.text, "failure 2");
     let shown = format!("{snapshot:?} {tokens:?} {:?}", tokens.token(Some("Jo")).await);
     assert!(!shown.contains("jo-1"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_s_failure_is_forgotten_when_what_it_rests_on_changes() {
+    let (script, tokens) = setup([Act::Fail(Fault::Person, None)]);
+    failure(&tokens).await;
+    failure(&tokens).await;
+    assert_eq!(script.requests(), 1);
+    script.then([Act::Grant(HOUR)]);
+    script.revision.fetch_add(1, Ordering::SeqCst);
+    let waiters = (0..200).map(|_| tokens.token(Some("jo")));
+    for outcome in futures_util::future::join_all(waiters).await {
+        assert_eq!(outcome.expect("healed at once").secret.expose(), "jo-2");
+    }
+    assert_eq!(script.requests(), 2, "one flight still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_while_the_request_runs_counts_and_none_helps_a_passing_failure() {
+    let (script, tokens) = setup([Act::Fail(Fault::Person, None), Act::Grant(HOUR)]);
+    let (outcome, ()) = tokio::join!(failure(&tokens), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        script.revision.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(outcome.text, "failure 1");
+    assert_eq!(text(&tokens, "jo").await, "jo-2");
+    let (script, tokens) = setup([Act::Fail(Fault::Passing, None)]);
+    failure(&tokens).await;
+    script.revision.fetch_add(1, Ordering::SeqCst);
+    failure(&tokens).await;
+    assert_eq!(script.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grant_is_told_the_newest_token() {
+    let (script, tokens) = setup([Act::Grant(HOUR)]);
+    let first = tokens.token(Some("jo")).await.expect("a token");
+    tokens.replace(Some("jo"), &first).await.expect("replaced");
+    tokio::time::sleep(HOUR.mul_f64(0.82)).await;
+    let known: Vec<_> = script.known.lock().expect("not poisoned").clone();
+    let expected = [None, Some("jo-1"), Some("jo-2")];
+    assert_eq!(known, expected.map(|token| token.map(Secret::new)), "first, rejected, renewed");
 }

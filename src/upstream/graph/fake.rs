@@ -359,7 +359,7 @@ pub fn account(url: &str, delegated: bool) -> Microsoft365 {
             account: Template::new("user@example.com"),
         },
         false => MicrosoftApp::Confidential {
-            credential: MicrosoftCredential::Secret(Secret::new("s")),
+            credential: MicrosoftCredential::Secret { value: Secret::new("s"), expires: None },
             user: Template::new("user@example.com"),
         },
     };

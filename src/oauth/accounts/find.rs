@@ -1,0 +1,53 @@
+//! Which entry of the cache is the account that a role names.
+//!
+//! Danger: one sign-in name can stand in a cache several times: as a work account and as a personal
+//! one, in the home tenant and as a guest. Rule: name, application and cloud must fit; among several
+//! the one of the application's tenant is taken, else the newest.
+
+use std::cmp::Reverse;
+
+use super::record::Who;
+use super::who;
+use crate::oauth::delegated::environment;
+use crate::oauth::msal::{Account, Document, Owner};
+use crate::oauth::public_app::PublicApp;
+
+/// The home tenant of all personal accounts (facts/msal-cache.md section 1).
+const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
+/// The account of that name, if it is signed in for the application.
+pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> Option<Account> {
+    let wanted = Who::new(username, &app.client_id);
+    let fitting = all(document, app).into_iter().filter(|account| who(account) == wanted);
+    fitting.min_by_key(|account| (rank(account, app), Reverse(account.renewed_at)))
+}
+
+/// All accounts that are signed in for the application.
+pub(super) fn all(document: &Document, app: &PublicApp) -> Vec<Account> {
+    let Some(environment) = environment(app) else { return Vec::new() };
+    let is_ours = |account: &Account| {
+        // The document compares environments through their aliases.
+        let owner = Owner { environment: environment.clone(), ..account.owner.clone() };
+        account.owner.client_id.eq_ignore_ascii_case(&app.client_id)
+            && document.refresh_token(&owner).is_some()
+    };
+    document.accounts().into_iter().filter(is_ours).collect()
+}
+
+/// How well the account fits the application's tenant: less is better.
+fn rank(account: &Account, app: &PublicApp) -> u8 {
+    let is_personal = is_personal(&account.owner);
+    if account.realm.eq_ignore_ascii_case(&app.tenant_id) {
+        return 0;
+    }
+    match app.tenant_id.to_ascii_lowercase().as_str() {
+        "consumers" => u8::from(!is_personal),
+        "common" => 0,
+        _ => 1 + u8::from(is_personal),
+    }
+}
+
+fn is_personal(owner: &Owner) -> bool {
+    let tenant = owner.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant);
+    tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(PERSONAL_TENANT))
+}
