@@ -6,7 +6,6 @@
 
 mod notes;
 mod page;
-mod probe;
 mod roles;
 mod verify;
 
@@ -20,9 +19,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
-pub use self::probe::{Finding, Outcome, probe};
 pub use self::roles::accounts;
-pub use self::verify::{OnStep, Verifier};
+pub use self::verify::{OnStep, Verifier, expiry_sentence, listener_expiry};
 use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
