@@ -13,13 +13,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use metrics::gauge;
 
 use super::connection::Peer;
 use super::site::{Site, plain};
-use crate::oauth::{Expiry, TokenSource};
+use crate::oauth::Expiry;
 use crate::secret::Secret;
-use crate::telemetry::activity::SessionRow;
+use crate::telemetry::metrics::{
+    Credential, set_credential_expiry, set_sign_in_expiry, set_token_expiry,
+};
 
 /// The user name of `/metrics`.
 const USER: &str = "admin";
@@ -30,8 +31,8 @@ const CHALLENGE: &str = "Basic realm=\"authbridge\", charset=\"UTF-8\"";
 /// The text format of Prometheus.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Protocols that have sessions.
-const PROTOCOLS: [&str; 3] = ["SMTP", "IMAP", "POP3"];
+/// The label of our own certificate, which belongs to no role.
+const LISTENERS: &str = "listeners";
 
 /// The process answers.
 pub(super) async fn live() -> Response {
@@ -83,45 +84,41 @@ fn basic_password(headers: &HeaderMap) -> Option<Secret> {
     (user == USER).then(|| Secret::new(password))
 }
 
-/// Sets the gauges of what is true now.
+/// Sets the gauges that only change with the clock.
 async fn measure(site: &Site, now: SystemTime) {
-    gauge!("authbridge_uptime_seconds").set(site.started.elapsed().as_secs_f64());
-    sessions(&site.page.activity.snapshot().sessions);
     for role in &site.page.roles {
-        if let Some(tokens) = &role.tokens {
-            token(&role.name, tokens.as_ref(), now);
+        let Some(tokens) = &role.tokens else { continue };
+        for subject in tokens.snapshot() {
+            if let Some(end) = subject.expires_at {
+                set_token_expiry(&role.name, &subject.subject, seconds(end, now));
+            }
+        }
+        credentials(&role.name, &tokens.expiries(), now);
+    }
+    credentials(LISTENERS, &site.page.expiries, now);
+    // A cache that can't be read is told on the page and by `check`.
+    for account in site.page.accounts.list().await.unwrap_or_default() {
+        if let Some(end) = account.lapses_at {
+            set_sign_in_expiry(&account.username, seconds(end, now));
         }
     }
-    expiry("certificate", &site.page.expiries, now);
-    expiry("sign_in", &site.page.accounts.expiries().await, now);
 }
 
-fn sessions(rows: &[SessionRow]) {
-    for protocol in PROTOCOLS {
-        for (label, tls) in [("true", true), ("false", false)] {
-            let open = rows.iter().filter(|row| row.protocol == protocol && row.tls == tls).count();
-            let labels = [("protocol", protocol), ("tls", label)];
-            gauge!("authbridge_open_sessions", &labels).set(open as f64);
+/// The first end of each kind.
+fn credentials(role: &str, expiries: &[Expiry], now: SystemTime) {
+    for (credential, is_certificate) in
+        [(Credential::Secret, false), (Credential::Certificate, true)]
+    {
+        let of_kind = expiries.iter().filter(|expiry| names_certificate(expiry) == is_certificate);
+        if let Some(end) = of_kind.map(|expiry| expiry.at).min() {
+            set_credential_expiry(role, credential, seconds(end, now));
         }
     }
 }
 
-/// The token that ends first, and the credential that does.
-fn token(role: &str, tokens: &dyn TokenSource, now: SystemTime) {
-    let name = role.to_owned();
-    let subjects = tokens.snapshot();
-    if let Some(end) = subjects.iter().filter_map(|subject| subject.expires_at).min() {
-        gauge!("authbridge_token_expiry_seconds", "role" => name.clone()).set(seconds(end, now));
-    }
-    if let Some(end) = tokens.expiries().iter().map(|expiry| expiry.at).min() {
-        gauge!("authbridge_credential_expiry_seconds", "role" => name).set(seconds(end, now));
-    }
-}
-
-fn expiry(kind: &'static str, expiries: &[Expiry], now: SystemTime) {
-    if let Some(end) = expiries.iter().map(|expiry| expiry.at).min() {
-        gauge!("authbridge_next_expiry_seconds", "kind" => kind).set(seconds(end, now));
-    }
+/// An end says of what it is in words that begin with its kind; all but certificates are secrets.
+fn names_certificate(expiry: &Expiry) -> bool {
+    expiry.what.to_ascii_lowercase().contains("certificate")
 }
 
 /// Negative once it has ended.

@@ -140,7 +140,12 @@ impl Jobs {
         };
         task.abort();
         if let Outcome::Report(dated) = &outcome {
-            self.state().latest.insert(job.role.clone(), dated.clone());
+            // Roles that are one mailbox are proved together.
+            let names = std::iter::once(&job.role).chain(&dated.report.roles);
+            let mut state = self.state();
+            for name in names {
+                state.latest.insert(name.clone(), dated.clone());
+            }
         }
         let _ = job.outcome.set(outcome);
     }

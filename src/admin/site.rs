@@ -93,7 +93,9 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
 async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let mut response = match guard::admit(method, uri, headers, tls, &site.page.host_names) {
+    // Without TLS no browser has compared the name with the certificate.
+    let names = if tls { site.page.host_names.as_slice() } else { &[] };
+    let mut response = match guard::admit(method, uri, headers, tls, names) {
         Err(refusal @ guard::Refusal::Host) => {
             plain(StatusCode::MISDIRECTED_REQUEST, refusal.text())
         }

@@ -362,7 +362,12 @@ async fn health_says_one_word_and_the_end_is_graceful() {
         let answer = served.get(path, "").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
     }
-    assert_eq!(served.get("/metrics", "").await.status, 200, "from this machine");
+    let metrics = served.get("/metrics", "").await;
+    assert_eq!(metrics.status, 200, "from this machine");
+    let line = metrics.body.lines().find(|line| {
+        line.starts_with("authbridge_credential_expiry_seconds{") && line.contains("Mail.Sending")
+    });
+    assert!(line.is_some_and(|line| line.contains("secret")), "{}", metrics.body);
     let mut idle = TcpStream::connect(served.address).await.expect("connected");
     let head = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
     idle.write_all(head.as_bytes()).await.expect("sent");

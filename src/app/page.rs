@@ -15,7 +15,7 @@ use self::buttons::Buttons;
 pub(super) use self::password::{PasswordError, password};
 use super::Error;
 use super::roles::Built;
-use super::verify::Verifier;
+use super::verify::{Verifier, listener_expiry};
 use crate::admin::Page;
 use crate::config::Config;
 use crate::secret::Secret;
@@ -33,15 +33,14 @@ pub(super) struct Parts {
 
 /// The page of this configuration.
 pub(super) fn build(config: &Config, _tls: &ClientTls, parts: Parts) -> Result<Page, Error> {
-    let certificate = certificate::of(config);
     Ok(Page {
         roles: described::roles(config, &parts.built.tokens),
         logins: config.clients.iter().map(|client| client.login.clone()).collect(),
         activity: parts.activity,
         recorder: Recorder::install(),
         accounts: parts.built.accounts,
-        expiries: certificate.expiry.into_iter().collect(),
-        host_names: certificate.names,
+        expiries: listener_expiry(config).into_iter().collect(),
+        host_names: certificate::names(config),
         actions: Arc::new(Buttons::new(Verifier::new(config)?, parts.password_hash)),
         tls: parts.tls,
     })

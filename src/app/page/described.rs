@@ -136,19 +136,19 @@ TenantId = 'organizations'
 RedirectUri = 'http://localhost'
 AccountName = 'ERP@example.com'
 
-[Mail.Receiving2]
+[App.crm.Mail.Receiving]
 ServerType = 'Microsoft365'
-[Mail.Receiving2.Microsoft365]
+[App.crm.Mail.Receiving.Microsoft365]
 IntegrationType = 'Public'
-[Mail.Receiving2.Microsoft365.PublicApp]
+[App.crm.Mail.Receiving.Microsoft365.PublicApp]
 ClientId = '11111111-2222-3333-4444-555555555555'
 TenantId = 'organizations'
 RedirectUri = 'http://localhost'
 AccountName = '{login}'
 
-[Mail.Sending2]
+[App.crm.Mail.Sending]
 ServerType = 'Smtp'
-[Mail.Sending2.Smtp]
+[App.crm.Mail.Sending.Smtp]
 Server = 'smtp.example.com'
 UserName = 'erp'
 Password = 'hunter2-of-erp'
@@ -178,16 +178,16 @@ Password = 'hunter2-of-erp'
         let both = [Service::GraphSending, Service::GraphReading];
         assert_eq!(services("Mail.Sending"), both);
         assert_eq!(services("Mail.Receiving"), both);
-        assert_eq!(services("Mail.Receiving2"), [Service::GraphReading]);
+        assert_eq!(services("App.crm.Mail.Receiving"), [Service::GraphReading]);
         let wanted = |name: &str| role(name).sign_in.clone().and_then(|wanted| wanted.account);
         assert_eq!(wanted("Mail.Sending").as_deref(), Some("erp@example.com"));
-        assert_eq!(wanted("Mail.Receiving2"), None);
-        assert_eq!(role("Mail.Receiving2").account.as_deref(), Some("{login}"));
-        assert!(role("Mail.Sending2").sign_in.is_none());
-        assert_eq!(role("Mail.Sending2").provider, "smtp.example.com");
+        assert_eq!(wanted("App.crm.Mail.Receiving"), None);
+        assert_eq!(role("App.crm.Mail.Receiving").account.as_deref(), Some("{login}"));
+        assert!(role("App.crm.Mail.Sending").sign_in.is_none());
+        assert_eq!(role("App.crm.Mail.Sending").provider, "smtp.example.com");
         assert_eq!(role("Mail.Sending").provider, "Microsoft 365");
         let sends = |name: &str| role(name).sends;
-        assert!(sends("Mail.Sending") && sends("Mail.Sending2") && !sends("Mail.Receiving"));
+        assert!(sends("Mail.Sending") && sends("App.crm.Mail.Sending") && !sends("Mail.Receiving"));
         for role in &roles {
             assert!(!role.summary.starts_with(&role.name), "{}", role.summary);
             assert!(!role.summary.contains("hunter2"), "{}", role.summary);
