@@ -167,6 +167,8 @@ async fn expiring(site: &Arc<Site>, now: SystemTime) -> Markup {
     near.extend(site.page.expiries.iter().cloned().chain(sign_ins).map(|expiry| (None, expiry)));
     near.retain(|(_, expiry)| expiry.is_near(now));
     near.sort_by_key(|(_, expiry)| expiry.at);
+    // A role's own source may tell of the sign-in that the accounts tell of too.
+    near.dedup_by(|(_, one), (_, other)| one == other);
     html! {
         @if !near.is_empty() {
             section #expiring aria-labelledby="expiring-title" {

@@ -150,7 +150,7 @@ AccountName = '{login}'
 ServerType = 'Smtp'
 [App.crm.Mail.Sending.Smtp]
 Server = 'smtp.example.com'
-UserName = 'erp'
+Login = 'erp'
 Password = 'hunter2-of-erp'
 ";
 
