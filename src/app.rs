@@ -6,7 +6,6 @@
 
 mod notes;
 mod page;
-mod probe;
 mod roles;
 mod verify;
 
@@ -20,9 +19,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
-pub use self::probe::{Finding, Outcome, probe};
 pub use self::roles::accounts;
-pub use self::verify::{OnStep, Verifier};
+pub use self::verify::{OnStep, Verifier, expiry_sentence, listener_expiry};
 use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
@@ -65,6 +63,9 @@ pub enum Error {
     /// The web page's address.
     #[error("{0}")]
     Admin(#[from] admin::Error),
+    /// The web page's password.
+    #[error("{0}")]
+    AdminPassword(#[from] page::PasswordError),
     /// Two processes would each serve snapshots that lack the other's changes.
     #[error(
         "{}: another authbridge serves mailboxes from this folder; stop it, or set \

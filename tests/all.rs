@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: it links once.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod admin;
 mod browser;
 mod clients;
 mod commands;

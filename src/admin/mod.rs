@@ -6,15 +6,40 @@
 //! every change needs the session's own token, nothing is loaded from outside, and no page ever
 //! holds a secret.
 
+mod assets;
+mod attempts;
+mod condition;
+mod connection;
+mod csv;
+mod frame;
+mod guard;
+mod health;
+mod job_page;
+mod jobs;
+mod login;
+mod overview;
+mod plots;
 pub mod report;
+mod role_page;
+mod sessions;
+mod sign_in_page;
+mod site;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod units;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::connection::{MAX_CONNECTIONS, Server};
 use self::report::RoleReport;
+use self::site::Site;
 use crate::oauth::sign_in::Wanted;
 use crate::oauth::{Accounts, Expiry, TokenSource};
 use crate::secret::Secret;
@@ -47,9 +72,11 @@ pub struct RoleInfo {
     pub sends: bool,
     /// Its tokens; `None`: it has none.
     pub tokens: Option<Arc<dyn TokenSource>>,
-    /// What to sign in, for a public application. Its account is a template's text when it holds
-    /// `{login}`; then `account` is `None`.
+    /// What to sign in, for a public application; its account is `None` when it depends on the
+    /// login.
     pub sign_in: Option<Wanted>,
+    /// The account of a public application as configured, `{login}` included.
+    pub account: Option<String>,
 }
 
 /// What the page is made of.
@@ -66,6 +93,8 @@ pub struct Page {
     pub accounts: Accounts,
     /// Ends that are known beforehand and belong to no role (the listeners' certificate).
     pub expiries: Vec<Expiry>,
+    /// Names in the listeners' certificate: the page may be opened by them over TLS.
+    pub host_names: Vec<String>,
     /// What its buttons do.
     pub actions: Arc<dyn Actions>,
     /// For addresses off loopback, where the page is served over TLS.
@@ -88,13 +117,21 @@ pub enum Error {
 /// Sockets that accept nothing yet.
 #[derive(Debug)]
 pub struct AdminListeners {
+    listeners: Vec<TcpListener>,
     bound: Vec<SocketAddr>,
 }
 
 impl AdminListeners {
     /// Listens on every address.
-    pub async fn bind(_addresses: &[SocketAddr]) -> Result<Self, Error> {
-        Ok(Self { bound: Vec::new() })
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, Error> {
+        let mut all = Self { listeners: Vec::new(), bound: Vec::new() };
+        for &address in addresses {
+            let failed = |source| Error::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            all.bound.push(listener.local_addr().map_err(failed)?);
+            all.listeners.push(listener);
+        }
+        Ok(all)
     }
 
     /// What is listened on, with real ports.
@@ -103,7 +140,31 @@ impl AdminListeners {
     }
 
     /// Serves until `stopping`. `/healthz/ready` is ready from here on, until `stopping`.
-    pub async fn serve(self, _page: Page, stopping: CancellationToken) {
-        stopping.cancelled().await;
+    pub async fn serve(self, page: Page, stopping: CancellationToken) {
+        let tls = page.tls.clone();
+        let site = Arc::new(Site::new(page, stopping.clone()));
+        let router = site::router(&site);
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let servers = self.listeners.into_iter().zip(&self.bound).map(|(listener, address)| {
+            let server = Server {
+                listener,
+                tls: (!is_plain(address)).then(|| tls.clone()),
+                router: router.clone(),
+                places: Arc::clone(&places),
+            };
+            server.run(stopping.clone())
+        });
+        join_all(servers).await;
     }
+}
+
+/// The page's address for a person, such as `http://127.0.0.1:8025/`.
+pub fn address(bound: &SocketAddr) -> String {
+    let scheme = if is_plain(bound) { "http" } else { "https" };
+    format!("{scheme}://{bound}/")
+}
+
+/// Only what never leaves this machine goes without TLS.
+fn is_plain(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }

@@ -1,6 +1,11 @@
 //! What a verification has found out about a role, step by step, for `check` and the page.
+//!
+//! Danger: scripts read what `--json` prints. Rule: the names and fields here change only by
+//! additions; texts are for people and may change with every version.
 
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 /// A role, or several that are one mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +76,49 @@ impl RoleReport {
     pub fn verdict(&self) -> Verdict {
         self.steps.iter().map(|step| step.verdict).max().unwrap_or(Verdict::NotProved)
     }
+
+    /// The worst verdict of the steps of one subject; `None`: there was none.
+    pub fn verdict_on(&self, subject: Subject) -> Option<Verdict> {
+        let of_it = self.steps.iter().filter(|step| step.subject == subject);
+        of_it.map(|step| step.verdict).max()
+    }
+
+    /// As `--json` has it.
+    pub fn json(&self) -> Value {
+        let steps: Vec<Value> = self.steps.iter().map(Step::json).collect();
+        json!({ "roles": self.roles, "verdict": self.verdict().name(), "steps": steps })
+    }
+}
+
+impl Step {
+    /// As `--json` has it.
+    fn json(&self) -> Value {
+        json!({
+            "subject": self.subject.name(),
+            "verdict": self.verdict.name(),
+            "text": self.text,
+            "code": self.code,
+            "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
 }
 
 impl Subject {
+    /// All, in the order in which they build on each other.
+    pub const ALL: [Self; 11] = [
+        Self::Configuration,
+        Self::Network,
+        Self::Tls,
+        Self::Clock,
+        Self::Token,
+        Self::Permissions,
+        Self::Mailbox,
+        Self::Folder,
+        Self::Sending,
+        Self::RoundTrip,
+        Self::Expiry,
+    ];
+
     /// As `check` and `--json` name it.
     pub fn name(self) -> &'static str {
         match self {
@@ -101,5 +146,45 @@ impl Verdict {
             Self::NotProved => "not proved",
             Self::Failed => "does not work",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(subject: Subject, verdict: Verdict) -> Step {
+        let (text, code) = ("why".to_owned(), Some("AADSTS50057".to_owned()));
+        Step { subject, verdict, text, code, took: Duration::from_millis(7) }
+    }
+
+    #[test]
+    fn the_worst_step_decides() {
+        let mut report = RoleReport { roles: vec!["Mail.Sending".to_owned()], steps: Vec::new() };
+        assert_eq!(report.verdict(), Verdict::NotProved, "nothing was looked at");
+        for (verdict, expected) in [
+            (Verdict::Works, Verdict::Works),
+            (Verdict::NotProved, Verdict::NotProved),
+            (Verdict::Warning, Verdict::NotProved),
+            (Verdict::Failed, Verdict::Failed),
+        ] {
+            report.steps.push(step(Subject::Token, verdict));
+            assert_eq!(report.verdict(), expected);
+        }
+        assert_eq!(report.verdict_on(Subject::Token), Some(Verdict::Failed));
+        assert_eq!(report.verdict_on(Subject::Clock), None);
+    }
+
+    #[test]
+    fn scripts_find_their_fields() {
+        let steps = vec![step(Subject::RoundTrip, Verdict::Failed)];
+        let report = RoleReport { roles: vec!["Mail.Sending".to_owned()], steps };
+        assert_eq!(
+            report.json().to_string(),
+            r#"{"roles":["Mail.Sending"],"verdict":"does not work","steps":[{"subject":"round-trip","verdict":"does not work","text":"why","code":"AADSTS50057","milliseconds":7}]}"#
+        );
+        let mut all = Subject::ALL.to_vec();
+        all.sort();
+        assert_eq!(all, Subject::ALL, "in the order of their declaration, each once");
     }
 }

@@ -3,10 +3,7 @@
 //! Danger: a setting that is read, checked and then silently without effect is trusted. Rule: each
 //! such setting has its sentence here, is said at start, and goes from here when its work is done.
 
-use crate::config::{
-    Config, LargeMessages, Microsoft365, MicrosoftApp, ReceivingKind, SenderPolicy, SendingKind,
-    SendingRole, SpoolMode,
-};
+use crate::config::{Config, LargeMessages, SenderPolicy, SendingKind, SendingRole, SpoolMode};
 
 /// Pacing that a Microsoft 365 role has without being asked for.
 const DEFAULT_PACE: Option<u32> = Some(30);
@@ -24,11 +21,6 @@ pub fn not_in_effect(config: &Config) -> Vec<String> {
     }
     for role in &config.sending {
         sending(role, &mut notes);
-    }
-    for role in &config.receiving {
-        if let ReceivingKind::Microsoft365 { account, .. } = &role.kind {
-            public(&role.name, account, &mut notes);
-        }
     }
     notes
 }
@@ -59,20 +51,10 @@ fn sending(role: &SendingRole, notes: &mut Vec<String>) {
              the client"
         ));
     }
-    let SendingKind::Microsoft365 { account, large_messages, .. } = &role.kind else { return };
+    let SendingKind::Microsoft365 { large_messages, .. } = &role.kind else { return };
     if *large_messages == LargeMessages::Smtp {
         notes.push(format!(
             "{name}.Microsoft365.LargeMessages: Smtp acts as Reject in this version"
-        ));
-    }
-    public(name, account, notes);
-}
-
-fn public(name: &str, account: &Microsoft365, notes: &mut Vec<String>) {
-    if let MicrosoftApp::Public { .. } = account.app {
-        notes.push(format!(
-            "{name}: signing in comes with a later version; until then clients hear a temporary \
-             failure"
         ));
     }
 }

@@ -17,7 +17,7 @@ use crate::oauth::{self, Accounts, HttpClient, Service, TokenSource};
 use crate::store::Store;
 use crate::tls::ClientTls;
 use crate::upstream::graph::{
-    Engines, GraphMailbox, GraphSubmission, MailboxSettings, Turns, prove_mailbox,
+    Engines, GraphMailbox, GraphSubmission, MailboxProof, MailboxSettings, Turns,
 };
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
@@ -88,7 +88,8 @@ impl Builder {
         })
     }
 
-    fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
+    /// A sending role.
+    pub(super) fn sending(&self, role: &SendingRole) -> Result<Arc<dyn Submission>, Error> {
         Ok(match &role.kind {
             SendingKind::Smtp { server, messages_per_session } => {
                 Arc::new(self.smtp(&role.name, server, *messages_per_session)?)
@@ -168,18 +169,32 @@ impl Builder {
         })
     }
 
-    /// What is known of a mailbox that we serve ourselves once its INBOX has been read.
-    pub(super) async fn prove_mailbox(
+    /// Proofs of a mailbox at Graph, with this role's own tokens.
+    pub(super) fn mailbox_proof(
         &self,
         role: &str,
         account: &Microsoft365,
+        tokens: Arc<dyn TokenSource>,
         login: &str,
-    ) -> Result<String, String> {
-        let tokens = self
-            .graph_tokens(role, account, Service::GraphReading)
-            .map_err(|error| error.to_string())?;
-        let proof = prove_mailbox(role, account, tokens, self.http.clone(), &self.turns, login);
-        proof.await.map_err(|error| error.chain())
+    ) -> MailboxProof {
+        MailboxProof::new(role, account, tokens, self.http.clone(), &self.turns, login)
+    }
+
+    /// The token source that was built last for a role.
+    pub(super) fn source(&self, role: &str) -> Option<Arc<dyn TokenSource>> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = sources.iter().rev().find(|(name, _)| name == role);
+        found.map(|(_, tokens)| Arc::clone(tokens))
+    }
+
+    /// The HTTP client of all roles.
+    pub(super) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Who has signed in.
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     fn login(&self, role: &str, server: &MailServer, service: Service) -> Result<Login, Error> {

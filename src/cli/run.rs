@@ -13,7 +13,7 @@ use super::{ConfigFiles, Failure};
 use crate::app::{self, App};
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::Bound;
-use crate::{platform, telemetry};
+use crate::{admin, platform, telemetry};
 
 /// Serve until SIGINT or SIGTERM (Ctrl-C on Windows)
 ///
@@ -42,7 +42,7 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
     for note in app::not_in_effect(&loaded.config) {
         tracing::warn!("{note}");
     }
-    print(&table(&loaded.config, app.bound()));
+    print(&table(&loaded.config, &app));
     let stop = async {
         if let Err(error) = platform::stop_requested().await {
             tracing::error!(%error, "signals can't be received; stopping");
@@ -58,9 +58,9 @@ pub(super) fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-fn table(config: &Config, bound: &[Bound]) -> String {
+fn table(config: &Config, app: &App) -> String {
     let mut text = format!("authbridge {}\n\nlisteners\n", env!("CARGO_PKG_VERSION"));
-    for Bound { protocol, tls, address } in bound {
+    for Bound { protocol, tls, address } in app.bound() {
         let (suffix, security) = match tls {
             true => ("S", "TLS"),
             false => ("", "plain, TLS on request"),
@@ -68,12 +68,26 @@ fn table(config: &Config, bound: &[Bound]) -> String {
         let name = format!("{protocol}{suffix}");
         let _ = writeln!(text, "  {name:<6} {address:<24} {security}");
     }
+    for address in app.admin_bound() {
+        let url = admin::address(address);
+        let name = if url.starts_with("https") { "HTTPS" } else { "HTTP" };
+        let _ = writeln!(text, "  {name:<6} {address:<24} web page {url}");
+    }
     text.push_str("\nroles\n");
     for role in &config.sending {
         let _ = writeln!(text, "  {role}");
     }
     for role in &config.receiving {
         let _ = writeln!(text, "  {role}");
+    }
+    if let Some(password) = app.first_password() {
+        let _ = write!(
+            text,
+            "\nThe web page's password is shown this once; it is kept as a hash in \
+             {}.\n  password {}\n",
+            config.state_directory.display(),
+            password.expose()
+        );
     }
     text.push_str("\nready\n");
     text

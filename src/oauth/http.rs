@@ -146,6 +146,8 @@ fn builder(tls: &ClientTls) -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tcp_nodelay(true)
+        // For `check`, which tells how long a service's certificate is good for.
+        .tls_info(true)
         .user_agent(USER_AGENT)
 }
 

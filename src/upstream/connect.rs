@@ -18,6 +18,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::CertificateError;
+use rustls_pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -124,7 +125,7 @@ impl Failure {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
         match cause {
             Some(rustls::Error::InvalidCertificate(problem)) => {
-                Self::Certificate(explain_certificate(host, problem))
+                Self::Certificate(explain_certificate(host, "the role's Server key", problem))
             }
             Some(rustls::Error::InvalidMessage(_)) => Self::NotTls,
             _ => Self::Tls(error),
@@ -132,8 +133,8 @@ impl Failure {
     }
 }
 
-/// Names the certificate's problem and what to do.
-fn explain_certificate(host: &str, problem: &CertificateError) -> String {
+/// Names the certificate's problem and what to do; `key` is the setting that names the host.
+pub fn explain_certificate(host: &str, key: &str, problem: &CertificateError) -> String {
     use CertificateError as E;
     match problem {
         E::UnknownIssuer => "the certificate's issuer is not trusted; name its root certificate \
@@ -141,7 +142,7 @@ fn explain_certificate(host: &str, problem: &CertificateError) -> String {
             .to_owned(),
         E::NotValidForName | E::NotValidForNameContext { .. } => format!(
             "the certificate is not made for the name {host}; use a name from the certificate in \
-             the role's Server key"
+             {key}"
         ),
         E::Expired | E::ExpiredContext { .. } => "the certificate has expired; the service's \
              administrator must renew it (or this computer's clock is wrong)"
@@ -203,7 +204,9 @@ impl Service {
         };
         let silent = || Failure::Tls(io::ErrorKind::TimedOut.into());
         let stream = within_or(TLS_HANDSHAKE, silent, connecting).await?;
-        Ok(Dialogue { private: true, ..Dialogue::new(Box::new(stream)) })
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+        Ok(Dialogue { private: true, chain, ..Dialogue::new(Box::new(stream)) })
     }
 
     /// Tries all addresses, each with a head start over the next; the first connection wins.
@@ -272,17 +275,24 @@ pub struct Dialogue {
     pub input: BytesMut,
     /// True with TLS, or when the bytes do not leave this machine.
     private: bool,
+    /// What the service showed in the handshake, its own certificate first.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Dialogue {
     /// Over a stream that is connected.
     pub fn new(stream: Box<dyn Duplex>) -> Self {
-        Self { stream, input: BytesMut::new(), private: false }
+        Self { stream, input: BytesMut::new(), private: false, chain: Vec::new() }
     }
 
     /// False when others on the network can read what is sent.
     pub fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// The service's certificates, its own first; none without TLS.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     /// Sends all of it.

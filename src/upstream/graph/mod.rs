@@ -42,7 +42,7 @@ use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
-pub use mailbox::{Engines, GraphMailbox, Settings as MailboxSettings, prove_mailbox};
+pub use mailbox::{Engines, GraphMailbox, MailboxProof, Settings as MailboxSettings};
 pub use turns::Turns;
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).

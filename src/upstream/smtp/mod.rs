@@ -14,6 +14,7 @@ mod outcome;
 mod pool;
 mod refusal;
 mod transaction;
+mod trial;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,10 +28,11 @@ use self::connection::Connection;
 pub use self::connection::Timeouts;
 use self::pool::Pool;
 use self::transaction::SmtpTransaction;
+pub use self::trial::Trial;
 use super::connect::Service;
 use super::login::{Attempt, Credentials, Login, SignIn};
 use crate::config::MailServer;
-use crate::mail::{self, Features, ReversePath, Submission, Transaction};
+use crate::mail::{self, Address, Features, ReversePath, Submission, Transaction};
 use crate::tls::ClientTls;
 
 /// A sending role that is an SMTP service.
@@ -61,11 +63,21 @@ impl SmtpSubmission {
         Self { sender: Arc::new(sender) }
     }
 
-    /// Connects and logs in with a connection of its own, then ends it: for `check`.
-    pub async fn try_login(&self, login: Option<&str>) -> Result<(), mail::Error> {
-        let lease = self.sender.fresh(login).await?;
+    /// Connects and logs in with a connection of its own, asks whether the service would take a
+    /// message from `mailbox` to itself, takes the question back, and ends: for `check`. There is
+    /// never a DATA. `Err`: the service has not let us in.
+    pub async fn try_login(
+        &self,
+        login: Option<&str>,
+        mailbox: Option<&Address>,
+    ) -> Result<Trial, mail::Error> {
+        let mut lease = self.sender.fresh(login).await?;
+        let trial = match mailbox {
+            Some(mailbox) => trial::ask(&self.sender.service, &mut lease.connection, mailbox).await,
+            None => Trial::NotAsked,
+        };
         lease.connection.quit().await;
-        Ok(())
+        Ok(trial)
     }
 
     #[cfg(test)]

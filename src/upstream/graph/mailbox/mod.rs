@@ -43,5 +43,5 @@ mod tree;
 pub(super) use engine::Engine;
 pub use engine::Settings;
 pub(super) use folder::OpenFolder;
-pub use proof::prove_mailbox;
+pub use proof::MailboxProof;
 pub use role::{Engines, GraphMailbox};

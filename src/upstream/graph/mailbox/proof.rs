@@ -1,50 +1,92 @@
 //! Proves, for `check`, that a mailbox can be read, and says what may be done in it.
 //!
 //! Danger: a proof that changes something, or one that says "fine" about what it has not tried. Rule:
-//! one request that reads; what would have to be tried by writing is said from the token's own list
+//! requests that read; what would have to be tried by writing is said from the token's own list
 //! of permissions, and only as what the token says: it need not be there (a token is opaque, Entra
 //! page `access-tokens`), and RBAC for Applications permits what no token names.
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::config::role::Microsoft365;
 use crate::mail::{Error, Kind};
-use crate::oauth::{HttpClient, TokenSource};
+use crate::oauth::{HttpClient, Permissions, TokenSource};
 use crate::upstream::graph::Turns;
 use crate::upstream::graph::ask::{Ask, Target, Urgency};
-use crate::upstream::graph::client::{Client, Mailbox, NoAnswer, Payload};
+use crate::upstream::graph::client::{Client, Mailbox, NoAnswer, Payload, percent_encode};
 
 /// What is read: it needs a permission to read mail, and nothing of a message comes.
 const INBOX: &str = "/mailFolders/inbox?$select=id,totalItemCount";
 
-/// Octets of a token that is looked into; real ones have 2 to 8 KB.
-const MAX_TOKEN: usize = 64 << 10;
+/// The folder that says whether there is a mailbox to send from.
+const SENT_ITEMS: &str = "/mailFolders/sentitems?$select=id";
 
 /// Permissions of a token that are told; an application for mail has three or four.
 const MAX_TOLD: usize = 16;
 
-/// Reads INBOX once; what is known then, in a sentence for the administrator. Arguments as for
-/// [`super::GraphMailbox::new`]. Changes nothing and needs no store.
-pub async fn prove_mailbox(
-    role: &str,
-    account: &Microsoft365,
-    tokens: Arc<dyn TokenSource>,
-    http: HttpClient,
-    turns: &Turns,
-    login: &str,
-) -> Result<String, Error> {
-    let client = Arc::new(Client::new(role, account, tokens, http, turns));
-    let mailbox = client.mailbox(Some(login)).await?;
-    let count = read_inbox(&mailbox).await?;
-    let rights = Rights::of(mailbox.token().secret.expose());
-    let (writing, storing) = (rights.writing(), rights.storing());
-    let user = &mailbox.user;
-    Ok(format!("INBOX of {user} can be read ({count} messages); {writing}; {storing}"))
+/// A mailbox to be proved. Changes nothing and needs no store.
+pub struct MailboxProof {
+    client: Arc<Client>,
+    login: String,
+}
+
+impl MailboxProof {
+    /// The mailbox of `login`; the other arguments are as for [`super::GraphMailbox::new`].
+    pub fn new(
+        role: &str,
+        account: &Microsoft365,
+        tokens: Arc<dyn TokenSource>,
+        http: HttpClient,
+        turns: &Turns,
+        login: &str,
+    ) -> Self {
+        let client = Arc::new(Client::new(role, account, tokens, http, turns));
+        Self { client, login: login.to_owned() }
+    }
+
+    /// Reads INBOX once; what is known then, in a sentence for the administrator.
+    pub async fn read_inbox(&self) -> Result<String, Error> {
+        let mailbox = self.client.mailbox(Some(&self.login)).await?;
+        let count = read_inbox(&mailbox).await?;
+        let rights = Rights::of(mailbox.token().secret.expose());
+        let (writing, storing) = (rights.writing(), rights.storing());
+        let user = &mailbox.user;
+        Ok(format!("INBOX of {user} can be read ({count} messages); {writing}; {storing}"))
+    }
+
+    /// Looks whether there is a mailbox to send from. [`Kind::NotPermitted`]: the application may
+    /// not read, which says nothing about sending.
+    pub async fn see_sender(&self) -> Result<(), Error> {
+        let mailbox = self.client.mailbox(Some(&self.login)).await?;
+        get(&mailbox, SENT_ITEMS, "looking at the mailbox").await.map(drop)
+    }
+
+    /// Whether a message of this Message-ID is in INBOX.
+    pub async fn find(&self, message_id: &str) -> Result<bool, Error> {
+        let mailbox = self.client.mailbox(Some(&self.login)).await?;
+        let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
+        let path = format!(
+            "/mailFolders/inbox/messages?$filter={}&$select=id,internetMessageId&$top=5",
+            percent_encode(&filter)
+        );
+        let answer = get(&mailbox, &path, "looking for a message").await?;
+        // The filter compares leniently, as Exchange does; what it brings is compared here.
+        let is_it = |item: &Value| item["internetMessageId"].as_str() == Some(message_id);
+        Ok(answer["value"].as_array().is_some_and(|items| items.iter().any(is_it)))
+    }
+}
+
+/// One request, once: somebody waits.
+async fn get(mailbox: &Mailbox, path: &str, doing: &str) -> Result<Value, Error> {
+    let (target, payload) = (Target::Path(path), &Payload::None);
+    let ask = Ask { method: Method::GET, target, payload, urgency: Urgency::Waiting };
+    let answer = mailbox.ask(&ask).await.map_err(|no_answer| out_of_reach(mailbox, no_answer))?;
+    match answer.status {
+        StatusCode::OK => Ok(answer.json()),
+        _ => Err(mailbox.refusal(doing, &answer)),
+    }
 }
 
 /// How many messages INBOX has. Asked once: somebody waits, and the service's own reason says more
@@ -84,32 +126,33 @@ fn out_of_reach(mailbox: &Mailbox, no_answer: NoAnswer) -> Error {
     Error::new(Kind::Unavailable, text).with_source(no_answer.into_error())
 }
 
-/// The permissions that a token names; `None`: it does not say.
-struct Rights(Option<Vec<String>>);
+/// The permissions for mail that a token names; `None`: it does not say.
+struct Rights(Option<Permissions>);
 
 impl Rights {
     fn of(token: &str) -> Self {
-        Self(claims(token).and_then(|claims| named(&claims)))
+        let mut permissions = Permissions::of(token);
+        if let Some(permissions) = &mut permissions {
+            permissions.names.retain(|name| name.starts_with("Mail"));
+            permissions.names.truncate(MAX_TOLD);
+        }
+        Self(permissions)
     }
 
     /// With or without `.All`, `.Shared`.
     fn has(&self, permission: &str) -> bool {
-        let is_it = |name: &String| {
-            let rest = name.strip_prefix(permission);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.0.as_ref().is_some_and(|names| names.iter().any(is_it))
+        self.0.as_ref().is_some_and(|permissions| permissions.has(permission))
     }
 
     /// Completes "while".
     fn reading(&self) -> String {
         match &self.0 {
             None => "reading INBOX".to_owned(),
-            Some(names) if names.is_empty() => {
+            Some(permissions) if permissions.names.is_empty() => {
                 "reading INBOX with a token that has no permission for mail".to_owned()
             }
-            Some(names) => {
-                let named = names.join(", ");
+            Some(permissions) => {
+                let named = permissions.names.join(", ");
                 format!("reading INBOX with a token that has {named}")
             }
         }
@@ -143,29 +186,11 @@ impl Rights {
     }
 }
 
-/// The middle part of a token that is a JWT (RFC 7519 section 3).
-fn claims(token: &str) -> Option<Value> {
-    let middle = token.split('.').nth(1).filter(|_| token.len() <= MAX_TOKEN)?;
-    let json = URL_SAFE_NO_PAD.decode(middle.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&json).ok()
-}
-
-/// Those of an application (`roles`) or of a signed-in user (`scp`) that concern mail.
-fn named(claims: &Value) -> Option<Vec<String>> {
-    let of_mail = |name: &&str| {
-        name.starts_with("Mail")
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-    };
-    let names: Vec<&str> = match (&claims["roles"], &claims["scp"]) {
-        (Value::Array(roles), _) => roles.iter().filter_map(Value::as_str).collect(),
-        (_, Value::String(scopes)) => scopes.split_ascii_whitespace().collect(),
-        _ => return None,
-    };
-    Some(names.into_iter().filter(of_mail).take(MAX_TOLD).map(str::to_owned).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn rights(claims: &str) -> Rights {
@@ -173,24 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tokens_permissions_are_read_leniently() {
-        for (claims, expected) in [
-            (r#"{"roles":["Mail.Send","Mail.ReadWrite"]}"#, Some("Mail.Send Mail.ReadWrite")),
-            (r#"{"scp":"openid Mail.ReadWrite.Shared"}"#, Some("Mail.ReadWrite.Shared")),
-            (r#"{"roles":["User.Read.All",7,"Mail\nx"]}"#, Some("")),
-            (r#"{"roles":[]}"#, Some("")),
-            (r#"{"roles":"Mail.Send"}"#, None),
-            ("{}", None),
-            ("[]", None),
-            ("not json", None),
-        ] {
-            let found = rights(claims).0.map(|names| names.join(" "));
-            assert_eq!(found.as_deref(), expected, "{claims}");
-        }
-        let long = format!("a.{}.b", "e".repeat(MAX_TOKEN));
-        for token in ["", "opaque", "a.b", "a.!.c", "EwB0A8l6BAAU", long.as_str()] {
-            assert!(Rights::of(token).0.is_none(), "{token}");
-        }
+    fn only_permissions_for_mail_are_told() {
+        let told = |claims: &str| rights(claims).0.map(|found| found.names.join(" "));
+        assert_eq!(
+            told(r#"{"roles":["User.Read.All","Mail.Send"]}"#).as_deref(),
+            Some("Mail.Send")
+        );
+        assert_eq!(told("{}"), None);
+        let many = format!(r#"{{"scp":"{}"}}"#, "Mail.Read ".repeat(40));
+        assert_eq!(rights(&many).0.expect("scp").names.len(), MAX_TOLD);
+        let reading = rights(r#"{"roles":["User.Read.All"]}"#).reading();
+        assert!(reading.contains("no permission for mail"), "{reading}");
     }
 
     #[test]

@@ -2,25 +2,33 @@
 //!
 //! Danger: a check that only reads the file says "fine" about a secret that expired last week.
 //! Rule: what can be proved without sending anything is proved, role by role; what can't be is said
-//! to be unproved, and exit code 0 means that no role is known not to work.
+//! to be unproved, and exit code 0 means that no role is known not to work. Results go to stdout,
+//! progress and failures to stderr; with `--json` stdout has one object and nothing else.
+
+mod json;
+mod table;
 
 use std::fmt::Write;
+use std::io::IsTerminal as _;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
 use super::run::print;
 use super::{ConfigFiles, Failure};
-use crate::app::{self, Finding, Outcome};
+use crate::admin::report::{RoleReport, Step, Verdict};
+use crate::app::{self, Verifier};
 use crate::config::value::nearest;
 use crate::config::{Config, Loaded};
+use crate::mail::Address;
 
 /// Check the configuration and prove what each role would do
 ///
 /// Reads the configuration and reports every mistake in it at once, each with its key, file, line
-/// and what to do. When there is none, gets an access token for every role that needs one and logs
-/// in to its service, all roles at the same time and within a minute, and says for each role what
-/// works, or what failed and how to put it right. Nothing is sent, no mailbox is changed, and
-/// secrets are never printed.
+/// and what to do. When there is none, proves all roles at the same time and within a minute:
+/// network, TLS and clock, an access token and what it permits, the mailbox and one folder of it,
+/// the right to send; and says what works, or what failed and how to put it right. Nothing is sent
+/// without --send-test, no mailbox is changed, and secrets are never printed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -28,6 +36,12 @@ pub struct Args {
     /// Only this role, such as Mail.Sending or App.payroll.Mail.Receiving
     #[arg(long, value_name = "PREFIX")]
     pub role: Option<String>,
+    /// Also send a test message to this address, by each sending role, and look for it
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
+    pub send_test: Option<String>,
+    /// Print one JSON object instead of text, for scripts
+    #[arg(long)]
+    pub json: bool,
     /// Only validate the configuration; connect to nothing
     #[arg(long)]
     pub offline: bool,
@@ -35,58 +49,95 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let loaded = args.config.load()?;
-    let report = report(&loaded, args.role.as_deref())?;
-    print(&report);
-    match args.offline {
-        true => Ok(()),
-        false => prove(&loaded.config, args.role.as_deref()),
+    let loaded = match Config::load(&args.config.request()) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            if args.json {
+                print(&json::mistakes(&mistakes));
+            }
+            return Err(mistakes.into());
+        }
+    };
+    let text = report(&loaded, args.role.as_deref())?;
+    let address = args.send_test.as_deref().map(|text| recipient(text, &loaded.config, args));
+    let address = address.transpose()?;
+    if !args.json {
+        print(&text);
+    }
+    let reports = match args.offline {
+        true => Vec::new(),
+        false => prove(&loaded.config, args.role.as_deref(), address.as_ref())?,
+    };
+    match args.json {
+        true => print(&json::whole(&loaded, &reports)),
+        false if args.offline => {}
+        false => print(&table::told(&reports)),
+    }
+    match table::failures(&reports).as_slice() {
+        [] => Ok(()),
+        failures => Err(Failure::Failed(anyhow::anyhow!(failures.join("\n")))),
     }
 }
 
-/// What works goes to stdout, what does not to stderr.
-fn prove(config: &Config, only: Option<&str>) -> Result<(), Failure> {
+/// Where a test message goes.
+fn recipient(text: &str, config: &Config, args: &Args) -> Result<Address, Failure> {
+    let usage = |text: String| Failure::Usage(anyhow::anyhow!(text));
+    let address = Address::parse(text)
+        .map_err(|error| usage(format!("--send-test {text:?} is no address: {error}")))?;
+    match args.role.as_deref() {
+        Some(role) if config.sending_role(role).is_none() => {
+            Err(usage(format!("--send-test: {role} is no sending role")))
+        }
+        _ => Ok(address),
+    }
+}
+
+/// All roles, each followed by its test message when one was asked for.
+fn prove(
+    config: &Config,
+    only: Option<&str>,
+    address: Option<&Address>,
+) -> Result<Vec<RoleReport>, Failure> {
     let chosen = |name: &str| only.is_none_or(|only| only.eq_ignore_ascii_case(name));
+    let shown = std::io::stderr().is_terminal();
+    let on_step = |roles: &[String], step: &Step| {
+        if shown {
+            eprintln!("{}", table::progress(roles, step));
+        }
+    };
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't start")?;
-    let findings = runtime
-        .block_on(app::probe(config, chosen))
-        .map_err(|error| Failure::Failed(error.into()))?;
+    let verifier = Verifier::new(config).map_err(|error| Failure::Failed(error.into()))?;
+    let reports = runtime.block_on(async {
+        let mut reports = verifier.roles(&chosen, &on_step).await;
+        if let Some(address) = address {
+            send_tests(&verifier, config, address, &mut reports, &on_step).await;
+        }
+        reports
+    });
     // A lookup that hangs in the system must not keep the answer.
     runtime.shutdown_background();
-    let (text, failures) = told(&findings);
-    print(&text);
-    match failures.as_slice() {
-        [] => Ok(()),
-        _ => Err(Failure::Failed(anyhow::anyhow!(failures.join("\n")))),
-    }
+    Ok(reports)
 }
 
-/// The lines about what works or can't be proved, and those about what does not work. Only the
-/// first of several roles with one mailbox gets the whole text.
-fn told(findings: &[Finding]) -> (String, Vec<String>) {
-    let mut text = String::new();
-    let mut failures = Vec::new();
-    for Finding { roles, outcome } in findings {
-        let first = roles.first().map_or("", String::as_str);
-        for role in roles {
-            let (verdict, why) = match outcome {
-                Outcome::Proved(what) => ("works", what),
-                Outcome::Unprovable(why) => ("not proved", why),
-                Outcome::Failed(why) => ("does not work", why),
-            };
-            let line = match role == first {
-                true => format!("{role}: {verdict}: {why}"),
-                false => format!("{role}: {verdict}: the same mailbox as {first}"),
-            };
-            match outcome.is_failure() {
-                true => failures.push(line),
-                false => {
-                    let _ = writeln!(text, "{line}");
-                }
-            }
-        }
-    }
-    (text, failures)
+/// By every sending role that has not failed already, all at the same time.
+async fn send_tests(
+    verifier: &Verifier,
+    config: &Config,
+    address: &Address,
+    reports: &mut [RoleReport],
+    on_step: app::OnStep<'_>,
+) {
+    let sends = reports.iter_mut().filter(|report| {
+        let role = report.roles.first().map_or("", String::as_str);
+        config.sending_role(role).is_some() && report.verdict() != Verdict::Failed
+    });
+    let tests = sends.map(|report| async {
+        let role = report.roles.first().cloned().unwrap_or_default();
+        let test = verifier.send_test(&role, address.as_str(), on_step).await;
+        report.steps.extend(test.steps);
+        report.steps.sort_by_key(|step| step.subject);
+    });
+    futures_util::future::join_all(tests).await;
 }
 
 fn report(loaded: &Loaded, only: Option<&str>) -> Result<String, Failure> {
@@ -111,8 +162,18 @@ fn report(loaded: &Loaded, only: Option<&str>) -> Result<String, Failure> {
     for note in app::not_in_effect(&loaded.config) {
         let _ = writeln!(text, "note: {note}");
     }
+    if let Some(end) = near_end(&loaded.config) {
+        let _ = writeln!(text, "warning: {end}");
+    }
     let _ = writeln!(text, "The configuration has no mistakes.");
     Ok(text)
+}
+
+/// The listeners' own certificate, when it ends soon.
+fn near_end(config: &Config) -> Option<String> {
+    let now = SystemTime::now();
+    let expiry = app::listener_expiry(config).filter(|expiry| expiry.is_near(now))?;
+    Some(app::expiry_sentence(&expiry, now))
 }
 
 /// Name and line of every role that is on.
@@ -187,27 +248,5 @@ mod tests {
         let failure = report(&loaded, Some("Mail.Sendin")).expect_err("unknown");
         assert_eq!(failure.exit_code(), 2);
         assert!(failure.to_string().ends_with("did you mean Mail.Sending?"));
-    }
-
-    #[test]
-    fn what_works_and_what_does_not_are_told_apart() {
-        let finding =
-            |outcome| Finding { roles: vec!["Mail.Sending".to_owned(), "B".to_owned()], outcome };
-        let (text, failures) = told(&[
-            finding(Outcome::Proved("let in".to_owned())),
-            finding(Outcome::Unprovable("nobody knows".to_owned())),
-            finding(Outcome::Failed("no".to_owned())),
-        ]);
-        assert_eq!(
-            text,
-            "Mail.Sending: works: let in\nB: works: the same mailbox as Mail.Sending\n\
-             Mail.Sending: not proved: nobody knows\n\
-             B: not proved: the same mailbox as Mail.Sending\n"
-        );
-        let expected = [
-            "Mail.Sending: does not work: no",
-            "B: does not work: the same mailbox as Mail.Sending",
-        ];
-        assert_eq!(failures, expected);
     }
 }

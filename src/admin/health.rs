@@ -1,0 +1,168 @@
+//! `/healthz` for probes and `/metrics` for Prometheus.
+//!
+//! Danger: a probe that tells strangers about roles and failures; figures that are read only by
+//! whoever has no password because the scraper can't log in. Rule: the health check says one word;
+//! the metrics are for this machine, or for who knows the page's password (HTTP Basic, RFC 7617).
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::connection::Peer;
+use super::site::{Site, plain};
+use crate::oauth::Expiry;
+use crate::secret::Secret;
+use crate::telemetry::metrics::{
+    Credential, set_credential_expiry, set_sign_in_expiry, set_token_expiry,
+};
+
+/// The user name of `/metrics`.
+const USER: &str = "admin";
+
+/// Asks for the password (RFC 9110 section 11.6.1).
+const CHALLENGE: &str = "Basic realm=\"authbridge\", charset=\"UTF-8\"";
+
+/// The text format of Prometheus.
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The label of our own certificate, which belongs to no role.
+const LISTENERS: &str = "listeners";
+
+/// The process answers.
+pub(super) async fn live() -> Response {
+    plain(StatusCode::OK, "ok")
+}
+
+/// It takes clients.
+pub(super) async fn ready(State(site): State<Arc<Site>>) -> Response {
+    match site.stopping.is_cancelled() {
+        false => plain(StatusCode::OK, "ok"),
+        true => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    }
+}
+
+/// The figures.
+pub(super) async fn metrics(
+    State(site): State<Arc<Site>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    if !may_read(&site, peer, &headers).await {
+        let text = "User name admin and the web page's password, please.";
+        let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
+        return (challenge, plain(StatusCode::UNAUTHORIZED, text)).into_response();
+    }
+    measure(&site, SystemTime::now()).await;
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], site.page.recorder.render()).into_response()
+}
+
+async fn may_read(site: &Site, peer: Peer, headers: &HeaderMap) -> bool {
+    if peer.address.is_loopback() {
+        return true;
+    }
+    match basic_password(headers) {
+        Some(password) => site.page.actions.password_is_right(peer.address, password).await,
+        None => false,
+    }
+}
+
+/// The password of an `Authorization: Basic` field for [`USER`].
+fn basic_password(headers: &HeaderMap) -> Option<Secret> {
+    let (scheme, credentials) =
+        headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    (user == USER).then(|| Secret::new(password))
+}
+
+/// Sets the gauges that only change with the clock.
+async fn measure(site: &Site, now: SystemTime) {
+    for role in &site.page.roles {
+        let Some(tokens) = &role.tokens else { continue };
+        for subject in tokens.snapshot() {
+            if let Some(end) = subject.expires_at {
+                set_token_expiry(&role.name, &subject.subject, seconds(end, now));
+            }
+        }
+        credentials(&role.name, &tokens.expiries(), now);
+    }
+    credentials(LISTENERS, &site.page.expiries, now);
+    // A cache that can't be read is told on the page and by `check`.
+    for account in site.page.accounts.list().await.unwrap_or_default() {
+        if let Some(end) = account.lapses_at {
+            set_sign_in_expiry(&account.username, seconds(end, now));
+        }
+    }
+}
+
+/// The first end of each kind.
+fn credentials(role: &str, expiries: &[Expiry], now: SystemTime) {
+    for (credential, is_certificate) in
+        [(Credential::Secret, false), (Credential::Certificate, true)]
+    {
+        let of_kind = expiries.iter().filter(|expiry| names_certificate(expiry) == is_certificate);
+        if let Some(end) = of_kind.map(|expiry| expiry.at).min() {
+            set_credential_expiry(role, credential, seconds(end, now));
+        }
+    }
+}
+
+/// An end says of what it is in words that begin with its kind; all but certificates are secrets.
+fn names_certificate(expiry: &Expiry) -> bool {
+    expiry.what.to_ascii_lowercase().contains("certificate")
+}
+
+/// Negative once it has ended.
+fn seconds(end: SystemTime, now: SystemTime) -> f64 {
+    match end.duration_since(now) {
+        Ok(ahead) => ahead.as_secs_f64(),
+        Err(behind) => -behind.duration().as_secs_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_password_comes_out_of_basic_credentials_for_admin_only() {
+        for (field, expected) in [
+            (format!("Basic {}", STANDARD.encode("admin:s3cret")), Some("s3cret")),
+            (format!("basic  {}", STANDARD.encode("admin:a:b")), Some("a:b")),
+            (format!("Basic {}", STANDARD.encode("admin:")), Some("")),
+            (format!("Basic {}", STANDARD.encode("root:s3cret")), None),
+            (format!("Basic {}", STANDARD.encode("admin")), None),
+            (format!("Bearer {}", STANDARD.encode("admin:s3cret")), None),
+            ("Basic %%%".to_owned(), None),
+            ("Basic".to_owned(), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_str(&field).expect("a field");
+            headers.insert(header::AUTHORIZATION, value);
+            let found = basic_password(&headers);
+            assert_eq!(found.as_ref().map(Secret::expose), expected, "{field}");
+        }
+        assert!(basic_password(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn what_has_ended_counts_down_below_zero() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let hour = Duration::from_secs(60);
+        assert!((seconds(now + hour, now) - 60.0).abs() < 1e-9);
+        assert!((seconds(now - hour, now) + 60.0).abs() < 1e-9);
+    }
+}

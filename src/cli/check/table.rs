@@ -1,0 +1,188 @@
+//! What `check` prints about roles: a table of verdicts, then a sentence for whatever is not simply
+//! fine.
+//!
+//! Danger: a table alone says that something fails, not what to do; of many sentences one is soon
+//! overlooked. Rule: both; failures go to stderr, all else to stdout, and of several roles
+//! with one mailbox only the first gets the whole text.
+
+use std::fmt::Write as _;
+
+use crate::admin::report::{RoleReport, Step, Subject, Verdict};
+
+/// One line while it goes on.
+pub(super) fn progress(roles: &[String], step: &Step) -> String {
+    let role = roles.first().map_or("", String::as_str);
+    format!("{role}: {} … {}", step.subject.name(), step.verdict.name())
+}
+
+/// The table, and a line or more for each role.
+pub(super) fn told(reports: &[RoleReport]) -> String {
+    let mut text = table(reports);
+    for report in reports {
+        if report.verdict() != Verdict::Failed
+            && let Some(step) = main_step(report)
+        {
+            let _ = writeln!(text, "{}: works: {}", first(report), step.text);
+        }
+        for step in &report.steps {
+            if matches!(step.verdict, Verdict::Warning | Verdict::NotProved) {
+                let verdict = step.verdict.name();
+                let _ = writeln!(text, "{}: {verdict}: {}", first(report), step.text);
+            }
+        }
+        if report.verdict() != Verdict::Failed {
+            for line in others(report) {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    text
+}
+
+/// A line for each failed step, and for each further role that shares the mailbox.
+pub(super) fn failures(reports: &[RoleReport]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for report in reports.iter().filter(|report| report.verdict() == Verdict::Failed) {
+        let failed = report.steps.iter().filter(|step| step.verdict == Verdict::Failed);
+        lines.extend(
+            failed.map(|step| format!("{}: {}: {}", first(report), step.verdict.name(), step.text)),
+        );
+        lines.extend(others(report));
+    }
+    lines
+}
+
+fn first(report: &RoleReport) -> &str {
+    report.roles.first().map_or("", String::as_str)
+}
+
+/// The roles that are the same mailbox.
+fn others(report: &RoleReport) -> impl Iterator<Item = String> + '_ {
+    let verdict = match report.verdict() {
+        Verdict::Failed => Verdict::Failed.name(),
+        _ if main_step(report).is_none() => Verdict::NotProved.name(),
+        _ => Verdict::Works.name(),
+    };
+    report
+        .roles
+        .iter()
+        .skip(1)
+        .map(move |role| format!("{role}: {verdict}: the same mailbox as {}", first(report)))
+}
+
+/// The step that says most of what works.
+fn main_step(report: &RoleReport) -> Option<&Step> {
+    let order =
+        [Subject::RoundTrip, Subject::Sending, Subject::Folder, Subject::Mailbox, Subject::Token];
+    order.into_iter().find_map(|subject| {
+        let works = |step: &&Step| step.subject == subject && step.verdict == Verdict::Works;
+        report.steps.iter().rfind(works)
+    })
+}
+
+/// Only the columns in which something stands.
+fn table(reports: &[RoleReport]) -> String {
+    let used =
+        |subject: &Subject| reports.iter().any(|report| report.verdict_on(*subject).is_some());
+    let columns: Vec<Subject> = Subject::ALL.into_iter().filter(used).collect();
+    let names = reports.iter().flat_map(|report| &report.roles);
+    let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max("role".len());
+    let mut text = format!("\n{:<width$}", "role");
+    for subject in &columns {
+        let _ = write!(text, "  {}", heading(*subject));
+    }
+    text.push('\n');
+    for report in reports {
+        for role in &report.roles {
+            let mut line = format!("{role:<width$}");
+            for subject in &columns {
+                let (cell, wide) = (cell(report.verdict_on(*subject)), heading(*subject).len());
+                let _ = write!(line, "  {cell:<wide$}");
+            }
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Short, so that a row fits a window.
+fn heading(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Configuration => "config",
+        Subject::Permissions => "rights",
+        Subject::RoundTrip => "test",
+        other => other.name(),
+    }
+}
+
+fn cell(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        None => "-",
+        Some(Verdict::Works) => "ok",
+        Some(Verdict::Warning) => "warn",
+        Some(Verdict::NotProved) => "?",
+        Some(Verdict::Failed) => "FAIL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn report(role: &str, steps: &[(Subject, Verdict, &str)]) -> RoleReport {
+        let step = |(subject, verdict, text): &(Subject, Verdict, &str)| Step {
+            subject: *subject,
+            verdict: *verdict,
+            text: (*text).to_owned(),
+            code: None,
+            took: Duration::ZERO,
+        };
+        let steps = steps.iter().map(step).collect();
+        RoleReport { roles: vec![role.to_owned(), "B".to_owned()], steps }
+    }
+
+    #[test]
+    fn what_works_and_what_does_not_are_told_apart() {
+        use Subject::{Mailbox, Permissions, Tls, Token};
+        let reports = [
+            report("A", &[(Token, Verdict::Works, "token"), (Mailbox, Verdict::Works, "let in")]),
+            report("C", &[(Mailbox, Verdict::NotProved, "nobody knows")]),
+            report(
+                "D",
+                &[
+                    (Tls, Verdict::Works, "fine"),
+                    (Permissions, Verdict::Warning, "few"),
+                    (Mailbox, Verdict::Failed, "no"),
+                ],
+            ),
+        ];
+        assert_eq!(
+            told(&reports),
+            "\nrole  tls  token  rights  mailbox\n\
+             A     -    ok     -       ok\n\
+             B     -    ok     -       ok\n\
+             C     -    -      -       ?\n\
+             B     -    -      -       ?\n\
+             D     ok   -      warn    FAIL\n\
+             B     ok   -      warn    FAIL\n\n\
+             A: works: let in\nB: works: the same mailbox as A\n\
+             C: not proved: nobody knows\nB: not proved: the same mailbox as C\n\
+             D: warning: few\n"
+        );
+        assert_eq!(
+            failures(&reports),
+            ["D: does not work: no", "B: does not work: the same mailbox as D"]
+        );
+    }
+
+    #[test]
+    fn progress_is_plain_text() {
+        let report = report("A", &[(Subject::Token, Verdict::Works, "x")]);
+        let line = progress(&report.roles, &report.steps[0]);
+        assert_eq!(line, "A: token … works");
+        assert!(!line.contains(char::is_control));
+    }
+}
