@@ -3,6 +3,7 @@
 mod importing;
 mod mistakes;
 mod proofs;
+mod verify;
 
 use std::path::Path;
 use std::process::Output;
@@ -61,7 +62,7 @@ fn help_names_every_command_and_option() {
         ("", "run demo check import passwd --version Exit codes"),
         ("run", "--config"),
         ("demo", "--once"),
-        ("check", "--config --role --offline"),
+        ("check", "--config --role --send-test --json --offline"),
         ("import", "WEB.CONFIG --output --login"),
         ("passwd", "LOGIN"),
     ] {
