@@ -3,7 +3,10 @@ CARGO ?= cargo
 WINDOWS := x86_64-pc-windows-gnu
 # Programs that the tests drive, as Debian packages.
 TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix python3 openssl gcc \
-	getmail6 offlineimap3 neomutt interimap libmail-java default-jdk-headless
+	getmail6 offlineimap3 neomutt interimap libmail-java default-jdk-headless \
+	chromium chromium-driver
+# Libraries that the tests drive, from the Python Package Index.
+PYTHON := msal==1.37.0 msal-extensions==1.3.1
 
 .PHONY: check tools format lint test docs windows bench
 
@@ -13,6 +16,7 @@ check: tools format lint test docs windows
 # Installs what is missing; on a machine that is not Debian the tests name what they lack.
 tools:
 	@packaging/install-test-tools $(TOOLS)
+	@packaging/install-test-python target/test-python $(PYTHON)
 
 format:
 	$(CARGO) fmt --check

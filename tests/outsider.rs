@@ -4,6 +4,8 @@
 //! nothing, have habits of their own, and are reached through the keys that a user has:
 //! `AuthorityUrl`, `GraphUrl`, `TokenUrl`, `Proxy.Upstream.CaPath`.
 
+mod msal;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -37,7 +37,44 @@ pub struct App {
     pub secret_expired: bool,
     /// Application permissions with admin consent: `Mail.Send`, `Mail.ReadWrite`, …
     pub roles: Vec<String>,
+    /// Redirect addresses as registered.
+    pub redirects: Vec<Redirect>,
+    /// "Allow public client flows": the device flow needs no secret.
+    pub public_flows: bool,
+    /// Delegated permissions in the registration, each with its resource: what `.default` means.
+    pub permissions: Vec<String>,
+    /// Delegated permissions that an administrator granted for everybody.
+    pub admin_consent: Vec<String>,
+    /// False: users may not consent themselves (AADSTS90094).
+    pub user_consent: bool,
+    /// True: users of other organisations may sign in, through `organizations` and `common` too.
+    pub multi_tenant: bool,
+    /// True: nobody gets a token (AADSTS7000112).
+    pub disabled: bool,
+    /// When given, others are refused (AADSTS50105).
+    pub assigned: Option<Vec<String>>,
     pub(crate) certificates: Vec<Certificate>,
+}
+
+/// How an address is registered, which decides whether a secret is wanted
+/// (facts/entra-oauth.md section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// "Mobile and desktop": a public client, no secret.
+    Native,
+    /// "Web": a secret or a certificate.
+    Web,
+    /// "SPA": from a browser's script, refresh tokens for a day.
+    Spa,
+}
+
+/// A registered redirect address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// As entered.
+    pub uri: String,
+    /// Under which platform.
+    pub platform: Platform,
 }
 
 /// The public part of a certificate uploaded to an application.
@@ -58,8 +95,46 @@ impl App {
             secret: format!("Sbx8Q~{}", random_text(34)),
             secret_expired: false,
             roles: Vec::new(),
+            redirects: Vec::new(),
+            public_flows: false,
+            permissions: Vec::new(),
+            admin_consent: Vec::new(),
+            user_consent: true,
+            multi_tenant: false,
+            disabled: false,
+            assigned: None,
             certificates: Vec::new(),
         }
+    }
+
+    /// A public application as an administrator registers it for a desktop program:
+    /// `http://localhost` under "Mobile and desktop", public client flows allowed.
+    pub fn public(tenant: &str) -> Self {
+        let mut app = Self::new(tenant).with_redirect("http://localhost", Platform::Native);
+        app.secret = String::new();
+        app.public_flows = true;
+        app
+    }
+
+    /// Registers a redirect address.
+    #[must_use]
+    pub fn with_redirect(mut self, uri: &str, platform: Platform) -> Self {
+        self.redirects.push(Redirect { uri: uri.to_owned(), platform });
+        self
+    }
+
+    /// Puts a delegated permission, with its resource, into the registration.
+    #[must_use]
+    pub fn with_permission(mut self, scope: &str) -> Self {
+        self.permissions.push(scope.to_owned());
+        self
+    }
+
+    /// Grants every registered delegated permission for everybody.
+    #[must_use]
+    pub fn with_admin_consent(mut self) -> Self {
+        self.admin_consent.clone_from(&self.permissions);
+        self
     }
 
     /// Grants an application permission.
@@ -180,6 +255,36 @@ pub enum Provider {
     },
 }
 
+/// What keeps a user from signing in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    #[default]
+    Good,
+    /// AADSTS50057.
+    Disabled,
+    /// AADSTS50053, as after too many wrong passwords.
+    Locked,
+    /// AADSTS50055.
+    MustChangePassword,
+}
+
+/// What Entra knows of a mailbox's owner. Nobody signs in without a password.
+#[derive(Clone, Default)]
+pub(crate) struct Person {
+    pub password: Option<String>,
+    pub standing: Standing,
+    /// True: a second factor at every sign-in.
+    pub second_factor: bool,
+    pub wrong_passwords: usize,
+}
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Person").field("standing", &self.standing).finish_non_exhaustive()
+    }
+}
+
 /// A mailbox with its folders.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
@@ -191,6 +296,9 @@ pub struct Mailbox {
     pub send_as: Vec<String>,
     /// Whose it is.
     pub provider: Provider,
+    /// Users who may open it beside its owner ("Full Access").
+    pub delegates: Vec<String>,
+    pub(crate) person: Person,
     pub(crate) folders: Vec<Folder>,
     /// Graph's id of the folder above all.
     pub(crate) root_id: String,
@@ -227,6 +335,8 @@ impl Mailbox {
             aliases: Vec::new(),
             send_as: Vec::new(),
             provider,
+            delegates: Vec::new(),
+            person: Person::default(),
             folders,
             root_id: format!("AAMkAGI2{}=", random_text(111)),
             gone_folders: Vec::new(),
@@ -238,6 +348,34 @@ impl Mailbox {
     #[must_use]
     pub fn alias(mut self, address: &str) -> Self {
         self.aliases.push(address.to_owned());
+        self
+    }
+
+    /// Gives its owner a password for Entra's sign-in page.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.person.password = Some(password.to_owned());
+        self
+    }
+
+    /// Keeps its owner from signing in.
+    #[must_use]
+    pub fn with_standing(mut self, standing: Standing) -> Self {
+        self.person.standing = standing;
+        self
+    }
+
+    /// Asks its owner for a second factor.
+    #[must_use]
+    pub fn with_second_factor(mut self) -> Self {
+        self.person.second_factor = true;
+        self
+    }
+
+    /// Lets another user open it ("Full Access").
+    #[must_use]
+    pub fn shared_with(mut self, user: &str) -> Self {
+        self.delegates.push(user.to_owned());
         self
     }
 
@@ -290,6 +428,20 @@ impl Mailbox {
             Provider::Microsoft { object_id, .. } => object_id,
             _ => "",
         }
+    }
+
+    /// The tenant's GUID; empty for other providers.
+    pub(crate) fn tenant(&self) -> &str {
+        match &self.provider {
+            Provider::Microsoft { tenant, .. } => tenant,
+            _ => "",
+        }
+    }
+
+    /// True when this user owns it or may open it.
+    pub(crate) fn opens_for(&self, user: &str) -> bool {
+        self.address.eq_ignore_ascii_case(user)
+            || self.delegates.iter().any(|delegate| delegate.eq_ignore_ascii_case(user))
     }
 
     /// True for the primary address and the aliases.

@@ -12,6 +12,10 @@ use std::time::Duration;
 pub enum Place {
     /// Entra's token endpoint.
     EntraToken,
+    /// Entra's authorize endpoint.
+    EntraAuthorize,
+    /// Entra's device code endpoint.
+    EntraDevice,
     /// Google's token endpoint.
     GoogleToken,
     /// `POST …/sendMail`.
@@ -86,6 +90,22 @@ pub enum What {
     RefuseLogin,
     /// Entra: AADSTS50196, the loop detection.
     LoopDetected,
+    /// Entra: refuses with this AADSTS number, in the place's own shape.
+    Aadsts(u32),
+    /// Entra's authorize endpoint: sends this AADSTS number to the redirect address.
+    AadstsToRedirect(u32),
+    /// Google's token endpoint: `error` and `error_description`.
+    Google(&'static str, &'static str),
+}
+
+impl What {
+    /// True for what the service itself answers; the rest strikes before a request reaches it.
+    pub(crate) fn is_an_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::LoopDetected | Self::Aadsts(_) | Self::AadstsToRedirect(_) | Self::Google(..)
+        )
+    }
 }
 
 /// A fault to come.

@@ -5,8 +5,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::rsa::PublicKeyComponents;
 use ring::signature::{
-    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde_json::Value;
 
@@ -70,10 +73,40 @@ pub(crate) fn shaped(claims: &Value) -> String {
     format!("{}.{}.{signature}", encode(&header), encode(claims))
 }
 
+/// The name of the key that [`signed`] uses.
+const KEY_ID: &str = "sandbox-1";
+
+/// A token that verifies under [`public_jwk`]. Empty when the key file is damaged, which no client
+/// takes for a token.
+pub(crate) fn signed(claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = serde_json::json!({"typ": "JWT", "alg": "RS256", "kid": KEY_ID});
+    let text = format!("{}.{}", encode(&header), encode(claims));
+    let Some(key) = issuer_key() else { return String::new() };
+    let mut signature = vec![0; key.public().modulus_len()];
+    match key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature) {
+        Ok(()) => format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)),
+        Err(_) => String::new(),
+    }
+}
+
+/// The public part of the key (RFC 7517).
+pub(crate) fn public_jwk() -> Value {
+    let Some(key) = issuer_key() else { return Value::Null };
+    let parts: PublicKeyComponents<Vec<u8>> = key.public().into();
+    serde_json::json!({
+        "kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID,
+        "n": URL_SAFE_NO_PAD.encode(parts.n), "e": URL_SAFE_NO_PAD.encode(parts.e),
+    })
+}
+
+fn issuer_key() -> Option<RsaKeyPair> {
+    RsaKeyPair::from_pkcs8(&super::keys::pem_to_der(super::keys::ENTRA_KEY_PEM)?).ok()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use ring::rand::SystemRandom;
-    use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair};
+    use ring::signature::{KeyPair as _, RSA_PSS_SHA256};
     use serde_json::json;
 
     use super::super::keys;
@@ -111,6 +144,16 @@ pub(crate) mod tests {
         }
         let token = sign(keys::ENTRA_KEY_PEM, &json!({"alg": "none"}), &json!({}));
         assert!(!Jwt::parse(&token).expect("parts").verifies(&right, &["none", "PS256"]));
+    }
+
+    #[test]
+    fn what_we_sign_verifies_under_the_key_we_publish() {
+        let token = signed(&json!({"aud": "app"}));
+        let jwt = Jwt::parse(&token).expect("three parts");
+        assert!(jwt.verifies(&public(keys::ENTRA_KEY_PEM), &["RS256"]));
+        let key = public_jwk();
+        assert_eq!((&key["e"], &key["kid"]), (&json!("AQAB"), &jwt.header["kid"]));
+        assert_eq!(key["n"].as_str().map(str::len), Some(342));
     }
 
     #[test]

@@ -36,8 +36,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::accounts::{
-    App, GMAIL_SCOPE, Mailbox, Provider, ServiceAccount, ServiceAccountKey, Tenant,
+    App, GMAIL_SCOPE, Mailbox, Platform, Provider, Redirect, ServiceAccount, ServiceAccountKey,
+    Standing, Tenant,
 };
+pub use self::entra::UserSignIns;
 pub use self::faults::{Fault, Place, What};
 pub use self::mailbox::{Attachment, StoredMessage};
 pub use self::quirks::{Limits, Quirks};

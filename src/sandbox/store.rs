@@ -11,6 +11,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 
 use super::accounts::{App, Mailbox, Provider, ServiceAccount, Tenant};
+use super::entra::SignIns;
 use super::faults::{Pending, Place};
 use super::graph::{Link, Tally, UploadSession};
 use super::mailbox::{Folder, StoredMessage};
@@ -55,9 +56,11 @@ pub(crate) struct Token {
     pub app: String,
     /// Entra's tenant GUID; empty for Google.
     pub tenant: String,
-    /// The impersonated user; empty for an application's own token.
+    /// The impersonated or signed-in user's address; empty for an application's own token.
     pub subject: String,
     pub roles: Vec<String>,
+    /// A signed-in user's permissions, without resource; empty for an application's own token.
+    pub scopes: Vec<String>,
     pub expires: OffsetDateTime,
 }
 
@@ -135,6 +138,12 @@ pub struct Counters {
     pub requests: BTreeMap<Place, usize>,
     /// Tokens issued by Entra.
     pub entra_tokens: usize,
+    /// Requests of Entra's authorize endpoint that passed its checks.
+    pub entra_authorizations: usize,
+    /// Device codes issued by Entra.
+    pub entra_device_codes: usize,
+    /// Refresh tokens redeemed at Entra.
+    pub entra_refreshes: usize,
     /// Tokens issued by Google.
     pub google_tokens: usize,
     /// Logins at the mail listeners, in order.
@@ -164,12 +173,21 @@ pub(crate) struct State {
     pub deliveries: Vec<Delivery>,
     pub counters: Counters,
     pub faults: Pending,
+    /// Who signed in at Entra, and what came of it.
+    pub sign_ins: SignIns,
+    /// How far the cloud's clock is ahead.
+    pub ahead: Duration,
 }
 
 impl State {
+    /// The cloud's time.
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.ahead
+    }
+
     /// A token that is good now.
     pub fn token(&self, text: &str) -> Option<&Token> {
-        self.tokens.get(text).filter(|token| token.expires > OffsetDateTime::now_utc())
+        self.tokens.get(text).filter(|token| token.expires > self.now())
     }
 
     /// By primary address or alias.
@@ -271,6 +289,7 @@ mod tests {
             tenant: String::new(),
             subject: String::new(),
             roles: Vec::new(),
+            scopes: Vec::new(),
             expires: OffsetDateTime::now_utc() + Duration::seconds(seconds),
         };
         state.tokens.insert("good".into(), token(60));

@@ -152,7 +152,7 @@ async fn strike(State(site): State<Site>, mut request: Request, next: Next) -> R
     let what = {
         let mut state = site.cloud.state();
         state.count(place);
-        state.faults.take(place, |what| *what != What::LoopDetected)
+        state.faults.take(place, |what| !what.is_an_answer())
     };
     // The service in question needs no body of the request in memory: handlers set their limits.
     match what {

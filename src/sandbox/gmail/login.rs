@@ -80,8 +80,8 @@ fn check(state: &State, user: &str, token: &str) -> Result<String, &'static str>
     mailbox.map(|mailbox| mailbox.address.clone()).ok_or("400")
 }
 
-/// An application's own token opens every mailbox of its tenant, for the protocol of its role
-/// (facts/entra-oauth.md section 7).
+/// An application's own token opens every mailbox of its tenant, for the protocol of its role; a
+/// user's opens their own and those they have full access to (facts/entra-oauth.md section 7).
 fn check_exchange(
     state: &State,
     place: Place,
@@ -89,17 +89,20 @@ fn check_exchange(
     token: &str,
 ) -> Result<String, &'static str> {
     let audiences = ["https://outlook.office365.com", "https://outlook.office.com"];
-    let role = match place {
-        Place::Smtp => "SMTP.SendAsApp",
-        Place::Imap => "IMAP.AccessAsApp",
-        _ => "POP.AccessAsApp",
+    let (role, scope) = match place {
+        Place::Smtp => ("SMTP.SendAsApp", "SMTP.Send"),
+        Place::Imap => ("IMAP.AccessAsApp", "IMAP.AccessAsUser.All"),
+        _ => ("POP.AccessAsApp", "POP.AccessAsUser.All"),
     };
     let token = state.token(token).filter(|token| {
-        audiences.contains(&token.audience.as_str()) && token.roles.iter().any(|has| has == role)
+        audiences.contains(&token.audience.as_str())
+            && (token.roles.iter().any(|has| has == role)
+                || token.scopes.iter().any(|has| has == scope))
     });
     let token = token.ok_or("401")?;
     let mailbox = state.mailbox(user).filter(|mailbox| {
-        matches!(&mailbox.provider, Provider::Microsoft { tenant, .. } if *tenant == token.tenant)
+        mailbox.tenant() == token.tenant
+            && (token.subject.is_empty() || mailbox.opens_for(&token.subject))
     });
     mailbox.map(|mailbox| mailbox.address.clone()).ok_or("400")
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use super::super::accounts::{ServiceAccount, random_text};
+use super::super::faults::{Place, What};
 use super::super::jwt::Jwt;
 use super::super::mime::is_address;
 use super::super::store::{Cloud, Token};
@@ -56,6 +57,7 @@ pub(super) async fn token(
 }
 
 fn answer(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
+    on_demand(cloud)?;
     let form =
         web::form(body).filter(|_| web::media_type(headers) == "application/x-www-form-urlencoded");
     let form = form.ok_or_else(|| bad("invalid_request", "Bad Request"))?;
@@ -69,6 +71,22 @@ fn answer(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Response, R
     check_claims(cloud, &jwt)?;
     let subject = delegated(&account, &jwt)?;
     Ok(issue(cloud, &account, subject))
+}
+
+/// A refusal that a test asked for; the status is the one that Google gives with the word.
+fn on_demand(cloud: &Cloud) -> Result<(), Refusal> {
+    let fits = |what: &What| matches!(what, What::Google(..));
+    let Some(What::Google(error, text)) = cloud.state().faults.take(Place::GoogleToken, fits)
+    else {
+        return Ok(());
+    };
+    let status = match error {
+        "unauthorized_client" | "disabled_client" | "invalid_client" => StatusCode::UNAUTHORIZED,
+        "access_denied" | "org_internal" | "admin_policy_enforced" => StatusCode::FORBIDDEN,
+        "internal_failure" => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Err((error, text.to_owned(), status))
 }
 
 fn issuer(cloud: &Cloud, jwt: &Jwt<'_>) -> Result<ServiceAccount, Refusal> {
@@ -144,7 +162,8 @@ fn issue(cloud: &Cloud, account: &ServiceAccount, subject: &str) -> Response {
         tenant: String::new(),
         subject: subject.to_owned(),
         roles: Vec::new(),
-        expires: OffsetDateTime::now_utc() + lifetime,
+        scopes: Vec::new(),
+        expires: state.now() + lifetime,
     };
     state.tokens.insert(token.clone(), remembered);
     state.counters.google_tokens += 1;

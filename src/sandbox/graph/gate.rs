@@ -39,6 +39,10 @@ pub(super) struct Caller {
     pub app: String,
     tenant: String,
     roles: Vec<String>,
+    /// The signed-in user's address; empty for an application's own token.
+    user: String,
+    /// The signed-in user's permissions.
+    scopes: Vec<String>,
     /// `Prefer: IdType="ImmutableId"`.
     pub immutable: bool,
     /// `Prefer: odata.maxpagesize=…`.
@@ -59,23 +63,37 @@ pub(super) enum Right {
     Advanced,
 }
 
+impl Right {
+    fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Advanced => &["Mail-Advanced.ReadWrite.All"],
+            other => other.scopes(),
+        }
+    }
+
+    /// Delegated permissions, without `.Shared`.
+    fn scopes(self) -> &'static [&'static str] {
+        match self {
+            Self::Read => &["Mail.Read", "Mail.ReadWrite"],
+            Self::Write => &["Mail.ReadWrite"],
+            Self::Send => &["Mail.Send"],
+            Self::Advanced => &["Mail-Advanced.ReadWrite"],
+        }
+    }
+}
+
 impl Caller {
     /// The mailbox's primary address, when the user exists, has a mailbox, and the token the right.
     pub fn open(&self, store: &Store, user: &str, right: Right) -> Result<String, GraphError> {
-        let wanted: &[&str] = match right {
-            Right::Read => &["Mail.Read", "Mail.ReadWrite"],
-            Right::Write => &["Mail.ReadWrite"],
-            Right::Send => &["Mail.Send"],
-            Right::Advanced => &["Mail-Advanced.ReadWrite.All"],
-        };
-        if !self.roles.iter().any(|role| wanted.contains(&role.as_str())) {
-            return Err(GraphError::access_denied());
-        }
         let unknown = || {
             let text = format!("The requested user '{user}' is invalid.");
             GraphError::new(StatusCode::NOT_FOUND, "ErrorInvalidUser", text)
         };
         let found = store.mailboxes.iter().find(|mailbox| self.is(mailbox, user));
+        // Without any such right nothing is said about who exists.
+        if !self.may(right, found) {
+            return Err(GraphError::access_denied());
+        }
         let mailbox = found.ok_or_else(unknown)?;
         if let Provider::Microsoft { rest_enabled: false, .. } = mailbox.provider {
             let text = "The mailbox is either inactive, soft-deleted, or is hosted on-premise.";
@@ -86,6 +104,21 @@ impl Caller {
             ));
         }
         Ok(mailbox.address.clone())
+    }
+
+    /// An application's role opens every mailbox. A user's permission opens their own; another's
+    /// takes a `.Shared` one and access to it.
+    fn may(&self, right: Right, mailbox: Option<&Mailbox>) -> bool {
+        if self.user.is_empty() {
+            return self.roles.iter().any(|role| right.roles().contains(&role.as_str()));
+        }
+        let own = mailbox.is_none_or(|found| found.address.eq_ignore_ascii_case(&self.user));
+        let open = mailbox.is_none_or(|found| found.opens_for(&self.user));
+        open && self.scopes.iter().any(|scope| {
+            let plain = scope.strip_suffix(".Shared");
+            let name = plain.unwrap_or(scope);
+            (own || plain.is_some()) && right.scopes().contains(&name)
+        })
     }
 
     /// `v1.0` or `beta`.
@@ -164,11 +197,19 @@ async fn enter(
     next: Next,
 ) -> Result<Response, GraphError> {
     let asked = request.uri().path_and_query().map_or("", |both| both.as_str()).to_owned();
-    let path = plain_path(request.uri().path());
+    let mut path = plain_path(request.uri().path());
     cloud.state().tally.count(request.method().as_str(), &path);
     let mut caller = caller(cloud, request.headers())?;
     caller.beta = path.starts_with("/beta/");
     caller.asked.clone_from(&asked);
+    // `/me` is whoever signed in; for an application's own token it is nobody.
+    for version in ["/v1.0", "/beta"] {
+        if let Some(rest) = path.strip_prefix(&format!("{version}/me/"))
+            && !caller.user.is_empty()
+        {
+            path = format!("{version}/users/{}/{rest}", caller.user);
+        }
+    }
     let query = asked.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
     let broken = |_| GraphError::bad("BadRequest", "The path can't be read.");
     *request.uri_mut() = format!("{path}{query}").parse().map_err(broken)?;
@@ -218,6 +259,8 @@ pub(super) fn caller(cloud: &Cloud, headers: &HeaderMap) -> Result<Caller, Graph
         app: token.app.clone(),
         tenant: token.tenant.clone(),
         roles: token.roles.clone(),
+        user: token.subject.clone(),
+        scopes: token.scopes.clone(),
         immutable: false,
         page_size: None,
         beta: false,

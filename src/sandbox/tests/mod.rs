@@ -1,6 +1,11 @@
 //! The cloud over real sockets, judged by small clients of the tests' own.
 
+mod browser;
 mod entra;
+mod entra_authorize;
+mod entra_code;
+mod entra_device;
+mod entra_refresh;
 mod exchange;
 mod faults;
 mod google;
