@@ -351,3 +351,39 @@ fn a_sender_without_tls_is_warned_only_where_others_can_read() {
     let tls = step(&report, "App.a.Mail.Sending", "tls");
     assert!(tls["text"].as_str().unwrap().contains("more days"), "after STARTTLS: {tls}");
 }
+
+/// Every code of Entra that facts name and a token request can meet.
+const ENTRA: &[u32] = &[
+    16000, 50020, 50001, 500011, 650052, 650057, 50011, 50034, 50053, 50055, 50144, 50056, 50126,
+    50057, 50059, 90019, 50072, 50074, 50076, 50079, 50078, 70043, 50097, 53000, 53001, 50105,
+    50131, 53003, 530032, 53002, 53011, 530035, 50132, 50133, 50173, 50158, 50194, 50196, 54005,
+    501481, 65001, 65004, 65002, 650056, 70000, 70008, 700082, 700084, 70002, 7000215, 7000222,
+    700016, 70001, 700011, 7000112, 700025, 7000218, 700027, 50012, 700024, 700022, 70011, 28002,
+    90002, 90038, 900432, 90072, 90094, 90095, 900144, 9001023, 90124, 90130, 9002313, 9002332,
+    901002,
+];
+
+#[test]
+fn each_code_of_entra_is_explained_by_the_command() {
+    let cloud = Cloud::start();
+    // One role a code, all in one process: each role meets one of them, and which does not matter.
+    let roles: Vec<String> =
+        (0..ENTRA.len()).map(|index| format!("App.r{index}.Mail.Sending")).collect();
+    let configuration: String = roles.iter().map(|role| cloud.graph(role)).collect();
+    for code in ENTRA {
+        cloud.sandbox.refuse(Place::EntraToken, *code, 1);
+    }
+    let (report, said) = json(&cloud, &configuration, &[]);
+    assert_eq!(said.code, Some(1), "{report}");
+    let mut found: Vec<&str> = Vec::new();
+    for role in &roles {
+        let (subject, code, text) = failure(&report, role);
+        assert_eq!(subject, "token", "{text}");
+        assert!(text.contains(code) && !text.contains("Its own words"), "{code}: {text}");
+        found.push(code);
+    }
+    found.sort_unstable();
+    let mut expected: Vec<String> = ENTRA.iter().map(|code| format!("AADSTS{code}")).collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
