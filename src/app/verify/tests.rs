@@ -97,6 +97,7 @@ fn each_code_of_entra_has_words_and_a_fix() {
         let help = crate::oauth::entra_error::help(*code);
         let text = help.unwrap_or_else(|| panic!("AADSTS{code} has no words")).text;
         assert!(text.len() > 30, "AADSTS{code}: {text}");
-        assert!(fixes.iter().any(|fix| text.contains(fix)), "AADSTS{code}: {text}");
+        let lower = text.to_lowercase();
+        assert!(fixes.iter().any(|fix| lower.contains(fix)), "AADSTS{code}: {text}");
     }
 }
