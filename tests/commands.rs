@@ -4,6 +4,7 @@ mod importing;
 mod mistakes;
 mod proofs;
 mod tokens;
+mod verify;
 
 use std::path::Path;
 use std::process::Output;
@@ -62,7 +63,7 @@ fn help_names_every_command_and_option() {
         ("", "run demo check import passwd token --version Exit codes"),
         ("run", "--config"),
         ("demo", "--once"),
-        ("check", "--config --role --offline"),
+        ("check", "--config --role --send-test --json --offline"),
         ("import", "WEB.CONFIG --output --login"),
         ("passwd", "LOGIN"),
         ("token", "add list remove import"),

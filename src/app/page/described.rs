@@ -162,7 +162,11 @@ Password = 'hunter2-of-erp'
         let request = LoadRequest {
             files: vec![file],
             environment: Vec::new(),
-            defaults: Defaults { state_directory, config_directory },
+            defaults: Defaults {
+                state_directory,
+                config_directory,
+                open_dpapi: crate::cli::open_dpapi,
+            },
         };
         match Config::load(&request) {
             Ok(loaded) => loaded.config,

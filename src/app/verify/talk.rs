@@ -74,7 +74,9 @@ impl Talk {
     pub async fn search(&mut self, message_id: &str) -> Result<bool, Trouble> {
         // Services tell about new messages when they are asked.
         self.imap("NOOP").await?;
-        let lines = self.imap(&format!("SEARCH HEADER Message-ID \"{message_id}\"")).await?;
+        // Some services compare with the identifier's inside; a part of the header is enough.
+        let inside = message_id.trim_matches(['<', '>']);
+        let lines = self.imap(&format!("SEARCH HEADER Message-ID \"{inside}\"")).await?;
         let found = |line: &String| {
             let numbers = line.strip_prefix("SEARCH").unwrap_or_default();
             numbers.split_ascii_whitespace().any(|number| number.parse::<u64>().is_ok())
@@ -124,7 +126,7 @@ impl Talk {
             if let Some(done) = line.strip_prefix(&tag).and_then(|rest| rest.strip_prefix(' ')) {
                 return match done.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("OK")) {
                     true => Ok(untagged),
-                    false => Err(Trouble::Refused(done.to_owned())),
+                    false => Err(Trouble::Refused(printable(done.as_bytes()))),
                 };
             }
             if untagged.len() == MAX_LINES {
@@ -140,7 +142,7 @@ impl Talk {
         let line = self.line().await?;
         match line.strip_prefix("+OK") {
             Some(said) => Ok(said.trim().to_owned()),
-            None => Err(Trouble::Refused(line)),
+            None => Err(Trouble::Refused(printable(line.as_bytes()))),
         }
     }
 
@@ -163,12 +165,7 @@ impl Talk {
 
     async fn line(&mut self) -> Result<String, Failure> {
         let line = within(ANSWER, self.dialogue.line(MAX_LINE)).await?;
-        // Long ones are compared, not told.
-        let text = String::from_utf8_lossy(&line);
-        Ok(match text.len() > 200 {
-            true => text.chars().filter(|c| !c.is_control()).collect(),
-            false => printable(&line),
-        })
+        Ok(String::from_utf8_lossy(&line).into_owned())
     }
 }
 

@@ -1,4 +1,5 @@
 //! The verifier as a whole, as far as no service is needed; `tests/commands` has the rest.
+#![allow(clippy::panic, reason = "a missing row fails the test")]
 
 use super::*;
 use crate::admin::report::Verdict;
@@ -12,7 +13,11 @@ fn config(toml: &str) -> Config {
     let request = LoadRequest {
         files: vec![file],
         environment: Vec::new(),
-        defaults: Defaults { state_directory: "s".into(), config_directory: "c".into() },
+        defaults: Defaults {
+            state_directory: "s".into(),
+            config_directory: "c".into(),
+            open_dpapi: crate::cli::open_dpapi,
+        },
     };
     Config::load(&request).expect("valid").config
 }
@@ -71,4 +76,32 @@ async fn mapi_has_nothing_to_prove() {
     let verifier = Verifier::new(&config("Mail.Receiving.ServerType = 'MAPI'\n")).expect("valid");
     let reports = verifier.roles(&|_| true, &quiet).await;
     assert_eq!(reports[0].verdict(), Verdict::NotProved, "{reports:?}");
+}
+
+/// Every code of facts/entra-oauth.md section 9.
+const ENTRA: &[u32] = &[
+    16000, 50020, 50001, 500011, 650052, 650057, 50011, 50034, 50053, 50055, 50144, 50056, 50126,
+    50057, 50059, 90019, 50072, 50074, 50076, 50079, 50078, 70043, 50097, 53000, 53001, 50105,
+    50131, 53003, 530032, 53002, 53011, 530035, 50132, 50133, 50173, 50158, 50194, 50196, 54005,
+    501481, 65001, 65004, 65002, 650056, 70000, 70008, 700082, 700084, 70002, 7000215, 7000222,
+    700016, 70001, 700011, 7000112, 700025, 7000218, 700027, 50012, 700024, 700022, 70011, 28002,
+    70016, 70018, 70019, 90002, 90038, 900432, 90072, 90094, 90095, 900144, 9001023, 90124, 90130,
+    9002313, 9002332, 901002, 28000,
+];
+
+#[test]
+fn each_code_of_entra_has_words_and_a_fix() {
+    // What a person does, in some form, stands in every text.
+    let fixes = [
+        "sign in", "ask", "check", "set ", "add", "register", "wait", "change", "enable", "invite",
+        "use ", "grant", "make", "upload", "start", "look", "open", "consent", "report", "find",
+        "admin", "proxy", "browser",
+    ];
+    for code in ENTRA {
+        let help = crate::oauth::entra_error::help(*code);
+        let text = help.unwrap_or_else(|| panic!("AADSTS{code} has no words")).text;
+        assert!(text.len() > 30, "AADSTS{code}: {text}");
+        let lower = text.to_lowercase();
+        assert!(fixes.iter().any(|fix| lower.contains(fix)), "AADSTS{code}: {text}");
+    }
 }

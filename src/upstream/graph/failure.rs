@@ -337,6 +337,44 @@ mod tests {
     }
 
     #[test]
+    fn each_code_of_the_facts_tells_its_fix() {
+        for (status, codes, fix) in [
+            (401, "InvalidAuthenticationToken", "token add"),
+            (
+                403,
+                "ErrorAccessDenied Authorization_RequestDenied extensionError",
+                "API permissions",
+            ),
+            (403, "ErrorSendAsDenied", "Send As"),
+            (404, "ErrorItemNotFound itemNotFound", "gone"),
+            (404, "ErrorFolderNotFound ErrorInvalidUser ResourceNotFound", "UserObjectId"),
+            (404, "Request_ResourceNotFound", "UserObjectId"),
+            (404, "MailboxNotEnabledForRESTAPI MailboxNotSupportedForRESTAPI", "licence"),
+            (404, "ErrorNonExistentMailbox", "licence"),
+            (400, "ErrorMimeContentInvalidBase64String ErrorMimeContentInvalid", "MIME"),
+            (400, "ErrorInvalidRecipients", "recipients"),
+            (413, "RequestEntityTooLarge", "MaxSendSize"),
+            (400, "ErrorMessageSizeExceeded", "MaxSendSize"),
+            (429, "ApplicationThrottled TooManyRequests", "Pace.PerMinute"),
+            (429, "MailboxConcurrencyLimitExceeded", "Pace.PerMinute"),
+            (503, "ErrorServerBusy", "Pace.PerMinute"),
+            (503, "UnknownError ErrorInternalServerTransientError", "it passes"),
+            (503, "ErrorMailboxStoreUnavailable ErrorMailboxMoveInProgress", "it passes"),
+            (507, "quotaLimitReached ErrorQuotaExceeded", "quota"),
+            (400, "ErrorExceededMessageLimit", "a day"),
+            (400, "ErrorMessageSubmissionBlocked", "Restricted entities"),
+            (509, "bandwidth", "Pace.PerMinute"),
+        ] {
+            for code in codes.split(' ') {
+                let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"m\"}}}}");
+                let error = refusal("R", "u@d", "reading", &answer(status, &body, &[]));
+                assert!(error.text.contains(fix), "{fix} for {code}: {}", error.text);
+                assert!(error.text.contains(code), "{code}: {}", error.text);
+            }
+        }
+    }
+
+    #[test]
     fn unknown_codes_go_by_status() {
         for body in ["not json", r#"{"error":{"code":"UnknownError","message":""}}"#] {
             let error = refusal("R", "u@d", "sending", &answer(400, body, &[]));
