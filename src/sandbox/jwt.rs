@@ -56,7 +56,9 @@ impl<'a> Jwt<'a> {
 
     /// A time claim in whole seconds.
     pub fn seconds(&self, claim: &str) -> Option<i64> {
-        self.claims[claim].as_i64()
+        // A NumericDate may have a fraction (RFC 7519 section 2), and MSAL for Python sends one.
+        let value = &self.claims[claim];
+        value.as_i64().or_else(|| value.as_number()?.to_string().split_once('.')?.0.parse().ok())
     }
 }
 
