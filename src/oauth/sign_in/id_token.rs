@@ -202,7 +202,7 @@ mod tests {
             (Secret::new(""), "read"),
             (Secret::new("s3cret"), "read"),
             (Secret::new("e30.%%%.x"), "read"),
-            (Secret::new("e30.W10.x"), "read"),
+            (Secret::new("e30.bnVsbA.x"), "read"),
             (Secret::new(format!("e30.{}.x", "A".repeat(MAX_BYTES + 1))), "read"),
             (token(&with("oid", json!(7))), "read"),
             (token(&with("aud", json!("app-2"))), "another application"),
