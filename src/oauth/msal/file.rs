@@ -193,10 +193,10 @@ impl CacheFile {
     }
 
     /// The file as it is; `None` when there is none.
-    fn content(&self) -> Result<Option<(Zeroizing<Vec<u8>>, Metadata)>, Error> {
+    fn content(&self) -> Result<Option<Content>, Error> {
         let Some(named) = self.metadata()? else { return Ok(None) };
         self.admit(&named)?;
-        let read = || -> io::Result<(Zeroizing<Vec<u8>>, Metadata)> {
+        let read = || -> io::Result<Content> {
             let file = platform::open_no_link(&self.path)?;
             let metadata = file.metadata()?;
             // With room for all of it, so that growing leaves no copies behind.
@@ -310,6 +310,9 @@ impl CacheFile {
         }
     }
 }
+
+/// What a file holds, and whose it is.
+type Content = (Zeroizing<Vec<u8>>, Metadata);
 
 /// A file that was read.
 struct Open {

@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     fn again(text: &str) -> String {
-        let node = Node::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        let node = Node::parse(text).expect(text);
         String::from_utf8(node.to_json().to_vec()).expect("UTF-8")
     }
 

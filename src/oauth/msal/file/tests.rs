@@ -78,7 +78,7 @@ async fn a_new_cache_is_made_private_and_protected() {
     put(&cache, "jo", "one").await.expect("put");
     assert_eq!(cache.protection().await.expect("looked"), Some(Protection::NEW));
     assert_eq!(refresh_token(&cache, "jo").await.as_deref(), Some("rt-one"));
-    assert_eq!(cache.readable_by_others(), [Path::new(""); 0]);
+    assert!(cache.readable_by_others().is_empty());
     let content = std::fs::read(cache.path()).expect("there");
     assert!(!content.windows(4).any(|window| window == b"rt-o"), "not in plain text");
     assert_eq!(names(&cache), ["cache.dat"], "neither lock nor temporary file");
@@ -175,6 +175,27 @@ async fn what_is_no_file_or_too_large_is_refused() {
     file.set_len(MAX_BYTES + 1).expect("sparse");
     let error = cache.read().await.map(|_| ()).expect_err("refused");
     assert!(error.text.contains("larger than any token cache (64 MiB)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_symbolic_link_is_refused_and_what_it_names_is_kept() {
+    let folder = folder();
+    let cache = CacheFile::new(folder.path().join("link"), folder.path().join("key"));
+    let real = folder.path().join("real");
+    std::fs::write(&real, "{}").expect("written");
+    let made = Command::new("ln").arg("-s").arg(&real).arg(cache.path()).status();
+    if !made.is_ok_and(|status| status.success()) || !cache.path().is_symlink() {
+        eprintln!("SKIPPED: no symbolic link can be made");
+        return;
+    }
+    for error in [
+        cache.read().await.map(|_| ()).expect_err("refused"),
+        put(&cache, "jo", "one").await.expect_err("refused"),
+    ] {
+        assert!(error.text.contains("it is a symbolic link"), "{error}");
+    }
+    assert!(cache.path().is_symlink());
+    assert_eq!(std::fs::read_to_string(&real).expect("kept"), "{}");
 }
 
 #[tokio::test]
@@ -278,6 +299,67 @@ async fn what_a_killed_process_has_left_is_swept_and_nothing_else() {
     expected.extend(others);
     expected.sort_unstable();
     assert_eq!(names, expected);
+}
+
+/// Where the process that is killed keeps its cache.
+const KILLED: &str = "AUTHBRIDGE_TEST_CACHE_OF_THE_KILLED";
+
+#[tokio::test]
+#[ignore = "is started, and killed, by the test below"]
+async fn a_process_that_changes_the_cache_until_it_is_killed() {
+    let folder = PathBuf::from(std::env::var_os(KILLED).expect("set by the test below"));
+    let cache = CacheFile::new(folder.join("cache"), folder.join("key"));
+    for number in 0.. {
+        put(&cache, &format!("user{number}"), "x").await.expect("put");
+        eprintln!("put {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_killed_in_the_middle_loses_nothing_that_it_has_stored() {
+    use std::io::BufRead;
+    let folder = folder();
+    let name = "oauth::msal::file::tests::a_process_that_changes_the_cache_until_it_is_killed";
+    for round in 1..=3 {
+        let mut process = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--ignored", "--exact", name, "--nocapture"])
+            .env(KILLED, folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("started");
+        let told = std::io::BufReader::new(process.stderr.take().expect("piped"));
+        let puts = told.lines().map_while(Result::ok).filter(|line| line.starts_with("put "));
+        assert_eq!(puts.take(7 * round).count(), 7 * round);
+        process.kill().expect("killed");
+        process.wait().expect("ended");
+
+        let cache = CacheFile::new(folder.path().join("cache"), folder.path().join("key"));
+        let stored = cache.read().await.expect("whole").accounts().len();
+        assert!(stored >= 7 * round, "{stored} in round {round}");
+        put(&cache, "afterwards", "x").await.expect("no lock is in the way");
+        let mut left = names(&cache);
+        left.sort();
+        assert_eq!(left, ["cache", "key"]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_may_read_is_named() {
+    let folder = folder();
+    let cache = CacheFile::new(folder.path().join("cache"), folder.path().join("key"));
+    put(&cache, "jo", "one").await.expect("put");
+    for path in [cache.path(), cache.key_file()] {
+        let facts = std::fs::metadata(path).expect("there");
+        assert!(!platform::others_may_read(&facts), "{}", path.display());
+    }
+    let plain = CacheFile::new(folder.path().join("plain"), cache.key_file().to_owned());
+    std::fs::write(plain.path(), "{}").expect("written as the umask says");
+    let facts = std::fs::metadata(plain.path()).expect("there");
+    let expected = if platform::others_may_read(&facts) { vec![plain.path()] } else { vec![] };
+    assert_eq!(plain.readable_by_others(), expected);
+    put(&plain, "jo", "one").await.expect("put");
+    assert_eq!(plain.readable_by_others(), expected, "the mode is kept");
 }
 
 #[tokio::test]
