@@ -108,7 +108,6 @@ impl App {
         let activity = Activity::new();
         let built = roles::build(config, &client_tls, store)?;
         let tls = server_tls(config)?;
-        let password = page::password(config)?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
             roles: built.roles.clone(),
@@ -122,6 +121,8 @@ impl App {
         };
         let listeners = Listeners::bind(&config.listen)?;
         let admin = AdminListeners::bind(&config.admin.listen).await?;
+        // Last: one that is made in a start that fails would be kept, and nobody would have seen it.
+        let password = page::password(config)?;
         let parts = page::Parts { built, activity, tls, password_hash: password.hash };
         let page = page::build(config, &client_tls, parts)?;
         let first_password = password.made;
