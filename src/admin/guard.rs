@@ -4,8 +4,9 @@
 //! rebinding) and read the page, or have the browser post a form to it (cross-site request, login
 //! CSRF). Rule: the name in the address must be `localhost`, an IP address or a name of our own
 //! certificate, whichever port stands behind it (tunnels change it, and rebinding needs a name);
-//! whatever is not a plain read must come from this very origin, as browsers always say. The answer
-//! tells the browser to load nothing from outside and to show the page in nobody's frame.
+//! whatever is not a plain read must come from this very origin, as browsers always say; another site
+//! may lead to a page by a link, and load or frame none. The answer tells the browser to load nothing
+//! from outside and to show the page in nobody's frame.
 //!
 //! The referrer policy is `same-origin`: with `no-referrer` browsers send `Origin: null` with our
 //! own forms (Fetch, "append a request Origin header"), which could not be told from a stranger's.
@@ -74,7 +75,12 @@ pub(super) fn admit(
     if !is_ours(name, names) {
         return Err(Refusal::Host);
     }
-    match *method == Method::GET || *method == Method::HEAD || is_same_origin(headers, host, tls) {
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    let may_pass = match is_read {
+        true => is_link_or_ours(headers),
+        false => is_same_origin(headers, host, tls),
+    };
+    match may_pass {
         true => Ok(()),
         false => Err(Refusal::Origin),
     }
@@ -86,6 +92,11 @@ fn host<'a>(uri: &Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let host = fields.next()?.to_str().ok()?;
     let agrees = uri.authority().is_none_or(|named| named.as_str().eq_ignore_ascii_case(host));
     (fields.next().is_none() && agrees).then_some(host)
+}
+
+/// The port of the address by which the browser knows us; `None`: that of the scheme.
+pub(super) fn port(headers: &HeaderMap) -> Option<u16> {
+    split(headers.get(header::HOST)?.to_str().ok()?)?.1
 }
 
 /// Name and port, where there is one.
@@ -122,6 +133,15 @@ fn matches(pattern: &str, name: &str) -> bool {
             !first.is_empty() && domain.contains('.') && rest.eq_ignore_ascii_case(domain)
         }),
     }
+}
+
+/// Other sites, and other web servers of this machine ("same-site"), may only lead here: what they
+/// load in the background or in a frame tells them something even where they can't read it (Fetch
+/// Metadata, "resource isolation policy").
+fn is_link_or_ours(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|field| field == value);
+    let is_foreign = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    !is_foreign || (says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document"))
 }
 
 /// Browsers send `Origin` with every post, and most say besides how it relates to us. A request that
@@ -252,7 +272,9 @@ mod tests {
                 let expected = if *right { Ok(()) } else { Err(Refusal::Origin) };
                 assert_eq!(verdict, expected, "{method} {fields:?} {tls}");
             }
-            assert_eq!(admit(&Method::GET, &uri, &all, *tls, &[]), Ok(()), "{fields:?}");
+            let is_foreign = fields.iter().any(|(_, value)| value.ends_with("-site"));
+            let expected = if is_foreign { Err(Refusal::Origin) } else { Ok(()) };
+            assert_eq!(admit(&Method::GET, &uri, &all, *tls, &[]), expected, "{fields:?}");
         }
     }
 
