@@ -32,8 +32,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
-/// A day: long enough between two visits, short enough when TLS is turned off again. It is never
-/// sent on loopback, whose name all local web servers share.
+/// A day: long enough between two visits, short enough when TLS is turned off again. It is sent under
+/// names of the certificate only: `localhost` is the name of all web servers of a machine, and a
+/// browser that took it would reach none of the others, nor the redirect of a sign-in.
 const TRANSPORT: &str = "max-age=86400";
 
 /// Why a request is not even looked at.
@@ -92,6 +93,12 @@ fn host<'a>(uri: &Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let host = fields.next()?.to_str().ok()?;
     let agrees = uri.authority().is_none_or(|named| named.as_str().eq_ignore_ascii_case(host));
     (fields.next().is_none() && agrees).then_some(host)
+}
+
+/// Whether the browser knows us by a name that is ours alone. The request was let in.
+pub(super) fn is_own_name(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(split);
+    host.is_some_and(|(name, _)| !is_ours(name, &[]))
 }
 
 /// The port of the address by which the browser knows us; `None`: that of the scheme.
@@ -164,12 +171,12 @@ fn is_same_origin(headers: &HeaderMap, host: &str, tls: bool) -> bool {
     }
 }
 
-/// Puts the fields of every answer in.
-pub(super) fn protect(headers: &mut HeaderMap, tls: bool) {
+/// Puts the fields of every answer in; with `strict`, browsers come back over TLS only.
+pub(super) fn protect(headers: &mut HeaderMap, strict: bool) {
     for (name, value) in FIELDS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if tls {
+    if strict {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TRANSPORT));
     }
 }
@@ -276,6 +283,23 @@ mod tests {
             let expected = if is_foreign { Err(Refusal::Origin) } else { Ok(()) };
             assert_eq!(admit(&Method::GET, &uri, &all, *tls, &[]), expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_ours_alone_when_it_is_of_the_certificate() {
+        for (host, own, port) in [
+            ("proxy.example.com:8025", true, Some(8025)),
+            ("proxy.example.com", true, None),
+            ("localhost:8025", false, Some(8025)),
+            ("LOCALHOST", false, None),
+            ("192.0.2.7:1", false, Some(1)),
+            ("[::1]:443", false, Some(443)),
+            ("localhost:x", false, None),
+        ] {
+            let fields = headers(&[("host", host)]);
+            assert_eq!((is_own_name(&fields), super::port(&fields)), (own, port), "{host}");
+        }
+        assert!(!is_own_name(&HeaderMap::new()));
     }
 
     #[test]

@@ -95,7 +95,9 @@ async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Re
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     // Without TLS no browser has compared the name with the certificate.
     let names = if tls { site.page.host_names.as_slice() } else { &[] };
-    let mut response = match guard::admit(method, uri, headers, tls, names) {
+    let admitted = guard::admit(method, uri, headers, tls, names);
+    let strict = tls && admitted != Err(guard::Refusal::Host) && guard::is_own_name(headers);
+    let mut response = match admitted {
         Err(refusal @ guard::Refusal::Host) => {
             plain(StatusCode::MISDIRECTED_REQUEST, refusal.text())
         }
@@ -104,7 +106,7 @@ async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Re
             plain(StatusCode::GATEWAY_TIMEOUT, "This took too long and was given up; try again.")
         }),
     };
-    guard::protect(response.headers_mut(), tls);
+    guard::protect(response.headers_mut(), strict);
     response
 }
 
