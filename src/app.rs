@@ -8,6 +8,7 @@ mod notes;
 mod page;
 mod roles;
 mod verify;
+mod warnings;
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
 pub use self::roles::accounts;
-pub use self::verify::{OnStep, Verifier, expiry_sentence, listener_expiry};
+pub use self::verify::{OnStep, Verifier};
+use self::warnings::Warnings;
+pub use self::warnings::listener_expiry;
 use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
@@ -150,6 +153,11 @@ impl App {
         let kept = CancellationToken::new();
         let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
         let keeper = tokio::spawn(keeper);
+        let warnings = tokio::spawn(Warnings::new(&self.page).tell(kept.clone()));
+        let accounts = self.page.accounts.clone();
+        let sign_ins = warnings::kept(&self.page.roles);
+        let renewal = stopping.clone();
+        let renewal = tokio::spawn(async move { accounts.keep_alive(sign_ins, renewal).await });
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
@@ -163,7 +171,7 @@ impl App {
         }
         page.abort();
         kept.cancel();
-        let _ = keeper.await;
+        let _ = tokio::join!(keeper, warnings, renewal);
     }
 }
 
