@@ -140,8 +140,8 @@ fn log(warning: &Warning) {
     }
 }
 
-/// The sign-ins that roles need: each is renewed before it lapses.
-pub(super) fn kept(roles: &[RoleInfo]) -> Vec<Kept> {
+/// The sign-ins that roles use.
+fn kept(roles: &[RoleInfo]) -> Vec<Kept> {
     let one = |role: &RoleInfo| {
         let wanted = role.sign_in.as_ref()?;
         Some(Kept {
@@ -177,7 +177,7 @@ fn of_listeners(config: &Config, at: SystemTime) -> Expiry {
     let (path, fix) = match &config.tls {
         Some(files) => (
             files.certificate.clone(),
-            "put a renewed one into the file of Proxy.Tls.Certificate and restart authbridge",
+            "put a renewed one into the file of Proxy.Tls.CertificatePath and restart authbridge",
         ),
         None => (
             config.state_directory.join("certs").join("cert.pem"),
