@@ -154,10 +154,6 @@ impl App {
         let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
         let keeper = tokio::spawn(keeper);
         let warnings = tokio::spawn(Warnings::new(&self.page).tell(kept.clone()));
-        let accounts = self.page.accounts.clone();
-        let sign_ins = warnings::kept(&self.page.roles);
-        let renewal = stopping.clone();
-        let renewal = tokio::spawn(async move { accounts.keep_alive(sign_ins, renewal).await });
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
@@ -171,7 +167,7 @@ impl App {
         }
         page.abort();
         kept.cancel();
-        let _ = tokio::join!(keeper, warnings, renewal);
+        let _ = tokio::join!(keeper, warnings);
     }
 }
 

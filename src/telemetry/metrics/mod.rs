@@ -44,7 +44,7 @@ pub const LATENCY: &str = "authbridge_upstream_latency_seconds";
 pub const GRAPH_REQUESTS: &str = "authbridge_graph_requests_total";
 /// Time until Graph answers.
 pub const GRAPH_SECONDS: &str = "authbridge_graph_request_seconds";
-/// Answers that ask to come again later.
+/// Answers that there were too many requests (429).
 pub const THROTTLED: &str = "authbridge_throttled_total";
 /// Time waited because of them.
 pub const THROTTLE_WAIT: &str = "authbridge_throttle_wait_seconds_total";
@@ -164,7 +164,11 @@ fn describe() {
         "Requests to Microsoft Graph by HTTP status; error: no answer."
     );
     describe_histogram!(GRAPH_SECONDS, seconds, "Time until Microsoft Graph has answered.");
-    describe_counter!(THROTTLED, Unit::Count, "Answers of Microsoft Graph to come again later.");
+    describe_counter!(
+        THROTTLED,
+        Unit::Count,
+        "Answers of Microsoft Graph that there were too many requests (429)."
+    );
     describe_counter!(THROTTLE_WAIT, seconds, "Time waited because Microsoft Graph asked for it.");
     describe_counter!(TOKEN_REFRESHES, Unit::Count, "Access tokens asked for, by result.");
     describe_gauge!(BUILD_INFO, Unit::Count, "The version that runs.");
