@@ -8,6 +8,7 @@ mod notes;
 mod page;
 mod roles;
 mod verify;
+mod warnings;
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
 pub use self::roles::accounts;
-pub use self::verify::{OnStep, Verifier, expiry_sentence, listener_expiry};
+pub use self::verify::{OnStep, Verifier};
+use self::warnings::Warnings;
+pub use self::warnings::listener_expiry;
 use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
@@ -151,6 +154,7 @@ impl App {
         let kept = CancellationToken::new();
         let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
         let keeper = tokio::spawn(keeper);
+        let warnings = tokio::spawn(Warnings::new(&self.page).tell(kept.clone()));
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
@@ -164,7 +168,7 @@ impl App {
         }
         page.abort();
         kept.cancel();
-        let _ = keeper.await;
+        let _ = tokio::join!(keeper, warnings);
     }
 }
 

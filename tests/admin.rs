@@ -5,7 +5,8 @@ mod browser;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use self::browser::{Browser, form};
+pub use self::browser::Browser;
+use self::browser::form;
 use crate::harness::cloud::Cloud;
 use crate::harness::{PASSWORD, Proxy, have, python, run};
 
@@ -19,7 +20,7 @@ fn printed_password(proxy: &Proxy) -> String {
     line.and_then(|line| line.split_whitespace().nth(1)).expect("a password").to_owned()
 }
 
-fn log_in(proxy: &Proxy) -> Browser {
+pub fn log_in(proxy: &Proxy) -> Browser {
     let mut browser = Browser::new(proxy.address("HTTP"));
     let answer = browser.post("/login", &form(&[("password", &printed_password(proxy))]));
     assert_eq!(answer.status, 303, "{}", answer.body);

@@ -20,7 +20,9 @@ use super::{Actions, AdminListeners, Page, RoleInfo};
 use crate::config::{Cloud, UpstreamNet};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::sign_in::Wanted;
-use crate::oauth::{Accounts, Error, Expiry, HttpClient, PublicApp, Service, SubjectStatus};
+use crate::oauth::{
+    Accounts, Ending, Error, Expiry, HttpClient, PublicApp, Service, SubjectStatus,
+};
 use crate::secret::Secret;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
@@ -82,6 +84,7 @@ fn roles() -> Vec<RoleInfo> {
         last_failure: Some((SystemTime::now(), failed)),
     };
     let expiry = Expiry {
+        kind: Ending::Secret,
         what: "the client secret".to_owned(),
         at: SystemTime::now() + Duration::from_secs(86_400 * 3),
         fix: "Make a new one.".to_owned(),

@@ -55,12 +55,6 @@ struct Shown {
     verdict: Verdict,
 }
 
-/// Reads the end of a certificate.
-pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().validity().not_after.to_system_time())
-}
-
 impl Site<'_> {
     /// Does the handshake with each service, and asks the HTTP ones for the time.
     pub(super) async fn secure(
@@ -267,18 +261,6 @@ fn innermost(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_certificate_tells_its_end() {
-        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
-        let mut params = params.expect("a name");
-        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
-        let key = rcgen::KeyPair::generate().expect("key");
-        let certificate = params.self_signed(&key).expect("certificate");
-        let expected = SystemTime::from(rcgen::date_time_ymd(2031, 2, 3));
-        assert_eq!(not_after(certificate.der()), Some(expected));
-        assert_eq!(not_after(b"no certificate"), None);
-    }
 
     #[test]
     fn roots_of_ones_own_are_known_by_name() {

@@ -29,7 +29,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 
 use self::certificate::OwnRoots;
-pub use self::expiry::{listener_expiry, sentence as expiry_sentence};
 use self::progress::{Outcome, Progress};
 use super::Error;
 use super::roles::Builder;

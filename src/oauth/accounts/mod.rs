@@ -27,7 +27,7 @@ use self::turns::Turns;
 use super::http::HttpClient;
 use super::msal::{Account, CacheFile, Document, Owner, Tokens};
 use super::public_app::Service;
-use super::{Error, Expiry};
+use super::{Ending, Error, Expiry};
 use crate::config::Cloud;
 
 /// A refresh token that nobody uses dies after this (facts/entra-oauth.md section 5).
@@ -221,7 +221,9 @@ fn tokens_of(document: &Document, owner: &Owner) -> (Vec<String>, Option<SystemT
 
 fn lapse(account: &AccountStatus) -> Option<Expiry> {
     let name = &account.username;
+    let client_id = account.client_id.clone();
     Some(Expiry {
+        kind: Ending::SignIn { username: name.clone(), client_id },
         what: format!("the sign-in of {name} (application {})", account.client_id),
         at: account.lapses_at?,
         fix: format!(

@@ -373,6 +373,8 @@ async fn the_list_tells_all_and_no_secret() {
     assert_eq!(known.lapses_at, Some(renewed + INACTIVITY));
     let [expiry] = &world.accounts.expiries().await[..] else { unreachable!("one sign-in") };
     assert_eq!(Some(expiry.at), known.lapses_at);
+    let kind = Ending::SignIn { username: JO.to_owned(), client_id: CLIENT.to_owned() };
+    assert_eq!(expiry.kind, kind);
     assert!(expiry.what.contains(JO) && expiry.fix.contains("token add"), "{expiry:?}");
     let record = std::fs::read_to_string(world.folder.path().join("accounts.json")).expect("there");
     let shown = format!("{known:?} {expiry:?} {:?} {record}", world.accounts);
