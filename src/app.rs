@@ -7,6 +7,7 @@
 mod notes;
 mod page;
 mod roles;
+mod signed_in;
 mod verify;
 
 use std::fs::{File, TryLockError};
@@ -89,6 +90,9 @@ pub struct App {
     admin: AdminListeners,
     page: Page,
     first_password: Option<Secret>,
+    accounts: oauth::Accounts,
+    /// Sign-ins that must not lapse.
+    kept: Vec<oauth::Kept>,
     /// Where the clients seen are kept.
     clients: PathBuf,
     /// Held for as long as the store is in use.
@@ -122,11 +126,22 @@ impl App {
         };
         let listeners = Listeners::bind(&config.listen)?;
         let admin = AdminListeners::bind(&config.admin.listen).await?;
+        let (accounts, kept) = (built.accounts.clone(), signed_in::kept(config));
         let parts = page::Parts { built, activity, tls, password_hash: password.hash };
         let page = page::build(config, &client_tls, parts)?;
         let first_password = password.made;
         let clients = state.join("clients.json");
-        Ok(Self { listeners, context, admin, page, first_password, clients, _lock: lock })
+        Ok(Self {
+            listeners,
+            context,
+            admin,
+            page,
+            first_password,
+            accounts,
+            kept,
+            clients,
+            _lock: lock,
+        })
     }
 
     /// What is bound, with the ports that were picked.
@@ -150,6 +165,8 @@ impl App {
         let kept = CancellationToken::new();
         let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
         let keeper = tokio::spawn(keeper);
+        let page_at = self.admin.bound().first().copied();
+        tokio::spawn(signed_in::keep(self.accounts, self.kept, page_at, stopping.clone()));
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
