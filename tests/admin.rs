@@ -1,6 +1,6 @@
 //! The web page of the real program, over raw HTTP: who gets in, who does not, and what it tells.
 
-mod browser;
+pub mod browser;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -20,6 +20,7 @@ fn printed_password(proxy: &Proxy) -> String {
     line.and_then(|line| line.split_whitespace().nth(1)).expect("a password").to_owned()
 }
 
+/// A browser that is in.
 pub fn log_in(proxy: &Proxy) -> Browser {
     let mut browser = Browser::new(proxy.address("HTTP"));
     let answer = browser.post("/login", &form(&[("password", &printed_password(proxy))]));
