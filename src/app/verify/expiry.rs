@@ -39,7 +39,7 @@ pub fn listener_expiry(config: &Config) -> Option<Expiry> {
         Some(files) => (
             files.certificate.clone(),
             files.key.clone(),
-            "put a renewed one into Proxy.Tls.CertificatePath and restart",
+            "put a renewed one into Proxy.Tls.Certificate and restart",
         ),
         None => {
             let folder = config.state_directory.join("certs");
