@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
+pub use self::page::PASSWORD_FILE as PAGE_PASSWORD_FILE;
 pub use self::roles::accounts;
 pub use self::verify::{OnStep, Verifier};
 use self::warnings::Warnings;

@@ -17,8 +17,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::config::{Config, password_hash};
 use crate::secret::Secret;
 
-/// In the state folder.
-const FILE: &str = "admin-password.hash";
+/// What is kept of the page's password, in the state folder.
+pub const FILE: &str = "admin-password.hash";
 
 /// A hash has some hundred octets.
 const MAX_FILE: usize = 4096;
