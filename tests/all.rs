@@ -16,3 +16,4 @@ mod postfix;
 mod reading;
 mod running;
 mod sending;
+mod tokens;
