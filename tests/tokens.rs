@@ -6,6 +6,7 @@
 
 mod crash;
 mod healing;
+mod interop;
 mod person;
 mod roles;
 mod sharing;

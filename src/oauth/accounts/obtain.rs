@@ -67,9 +67,8 @@ impl Accounts {
         let now = SystemTime::now();
         if let Some(account) = find::account(&document, need.app, need.username) {
             let cached = document.access_tokens(&account.owner, need.resource());
-            if let Some(granted) =
-                cached.iter().find_map(|token| still_good(token, need, known, now))
-            {
+            let mut newer = newer(&cached, known);
+            if let Some(granted) = newer.find_map(|token| still_good(token, need, known, now)) {
                 self.inner.record.used(&need.who(), now).await;
                 return Ok(granted);
             }
@@ -286,6 +285,18 @@ fn sign_in(document: &Document, need: &Need<'_>) -> Option<SignIn> {
     let account = find::account(document, need.app, need.username)?;
     let refresh = document.refresh_token(&account.owner)?;
     Some(SignIn { account, refresh })
+}
+
+/// Those that came after the one that is not good any more. Programs with other scopes keep their
+/// own, and who has ended one of a user's tokens has ended those before it: served in turn, two of
+/// them would be rejected for ever.
+fn newer<'a>(
+    cached: &'a [CachedAccess],
+    known: Option<&Secret>,
+) -> impl Iterator<Item = &'a CachedAccess> + use<'a> {
+    let known = known.and_then(|known| cached.iter().find(|token| token.secret == *known));
+    let since = known.map(|known| known.cached_at);
+    cached.iter().filter(move |token| since.is_none_or(|since| token.cached_at > since))
 }
 
 fn still_good(

@@ -227,6 +227,38 @@ async fn another_process_s_token_is_served_unless_it_is_the_rejected_one() {
 }
 
 #[tokio::test]
+async fn of_two_tokens_of_one_service_the_older_does_not_follow_the_rejected_one() {
+    let world = world().await;
+    // As two programs leave them that ask for different permissions.
+    let put = |document: &mut Document, secret: &str, scope: &str, age: u64, home: &World| {
+        let mut tokens = home.tokens(JO, "oid.tid", "r3fresh-first");
+        tokens.access.secret = Secret::new(secret);
+        tokens.access.scopes = vec!["Mail.Send".to_owned(), scope.to_owned()];
+        tokens.access.cached_at = SystemTime::now() - Duration::from_secs(age);
+        tokens.access.expires_at = SystemTime::now() + Duration::from_secs(3000);
+        document.put(&tokens, SystemTime::now());
+    };
+    let mut document = Document::default();
+    put(&mut document, "older", "Mail.Read", 60, &world);
+    let older = String::from_utf8(document.to_json().to_vec()).expect("text");
+    let mut document = Document::default();
+    put(&mut document, "newer", "Mail.ReadWrite", 30, &world);
+    let newer = String::from_utf8(document.to_json().to_vec()).expect("text");
+    let mut both: serde_json::Value = serde_json::from_str(&newer).expect("JSON");
+    let older: serde_json::Value = serde_json::from_str(&older).expect("JSON");
+    let more = older["AccessToken"].as_object().expect("object").clone();
+    both["AccessToken"].as_object_mut().expect("object").extend(more);
+    std::fs::write(world.accounts.cache().path(), both.to_string()).expect("written");
+
+    assert_eq!(world.obtain(None).await.expect("a token"), "newer");
+    assert_eq!(world.obtain(Some("older")).await.expect("a token"), "newer");
+    assert_eq!(world.requests(), 0);
+    assert_eq!(world.obtain(Some("newer")).await.expect("a token"), "acc3ss-0");
+    assert_eq!(world.obtain(Some("gone")).await.expect("a token"), "acc3ss-0");
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_cached_token_must_have_permissions_and_time_left() {
     let now = SystemTime::now();
     for (life, left, scopes, served) in [

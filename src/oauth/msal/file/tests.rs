@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::process::Command;
-use std::time::SystemTime;
 
 use super::super::{CachedAccess, Owner, Tokens};
 use super::*;
@@ -96,6 +95,19 @@ async fn the_stamp_changes_with_the_file_alone() {
     assert_eq!(cache.stamp(), first);
     put(&cache, "jo", "two").await.expect("put");
     assert_ne!(cache.stamp(), first);
+}
+
+#[tokio::test]
+async fn whoever_was_reading_while_it_changed_sees_that_it_has() {
+    let folder = folder();
+    let cache = cache(&folder);
+    for secret in ["one", "two"] {
+        put(&cache, "jo", secret).await.expect("put");
+        // A reading that began before the change may end a moment after it.
+        let read_until = SystemTime::now() + Duration::from_millis(500);
+        let modified = std::fs::metadata(cache.path()).expect("there").modified().expect("a time");
+        assert!(modified > read_until, "{secret}");
+    }
 }
 
 #[tokio::test]
