@@ -28,6 +28,8 @@ use self::connection::Connection;
 pub use self::connection::Timeouts;
 use self::pool::Pool;
 use self::transaction::SmtpTransaction;
+#[cfg(test)]
+pub(crate) use self::refusal::explained;
 pub use self::trial::Trial;
 use super::connect::Service;
 use super::login::{Attempt, Credentials, Login, SignIn};
