@@ -53,9 +53,8 @@ fn exchange(cloud: &Cloud) -> String {
 /// A classic server with a password.
 fn classic(cloud: &Cloud) -> String {
     let at = cloud.at();
-    let login = |prefix: &str| {
-        format!("{prefix}.Login = '{OLD}'\n{prefix}.Password = '{OLD_PASSWORD}'\n")
-    };
+    let login =
+        |prefix: &str| format!("{prefix}.Login = '{OLD}'\n{prefix}.Password = '{OLD_PASSWORD}'\n");
     format!(
         "App.old.Mail.Sending.ServerType = 'Smtp'\nApp.old.Mail.Sending.Smtp.Server = '{}'\n\
          App.old.Mail.Sending.Smtp.UseSsl = true\nApp.old.Mail.Sending.Smtp.TlsMode = 'Implicit'\n\
@@ -84,7 +83,8 @@ fn everything(cloud: &Cloud) -> String {
 fn each_pair_of_services_makes_the_round_trip() {
     let cloud = Cloud::start();
     let all = everything(&cloud);
-    let sending = ["Mail.Sending", "App.g.Mail.Sending", "App.x.Mail.Sending", "App.old.Mail.Sending"];
+    let sending =
+        ["Mail.Sending", "App.g.Mail.Sending", "App.x.Mail.Sending", "App.old.Mail.Sending"];
     // By all four at once, to each mailbox that some role opens: Graph, IMAP, POP3.
     for (address, expected) in [(COLLEAGUE, 4), (ANNA, 4), (OFFICE, 4), (OLD, 4)] {
         let before = cloud.sandbox.inbox(address).len();
@@ -157,8 +157,7 @@ fn without_a_test_message_nothing_is_sent_stored_or_marked() {
     let before = contents(&cloud);
     assert_eq!(before.len(), 12);
     let folder = cloud.folder();
-    let (report, said) =
-        super::verify::json_in(&cloud, folder.path(), &everything(&cloud), &[]);
+    let (report, said) = super::verify::json_in(&cloud, folder.path(), &everything(&cloud), &[]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{report}");
     assert_eq!(contents(&cloud), before);
     assert!(cloud.sandbox.deliveries().is_empty());

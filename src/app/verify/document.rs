@@ -22,7 +22,8 @@ fn row(text: &mut String, code: &str, words: &str) {
 }
 
 fn heading(text: &mut String, title: &str, first: &str) {
-    let _ = write!(text, "\n### {title}\n\n| {first} | What is wrong and what to do |\n|---|---|\n");
+    let _ =
+        write!(text, "\n### {title}\n\n| {first} | What is wrong and what to do |\n|---|---|\n");
 }
 
 fn codes() -> String {

@@ -150,8 +150,13 @@ fn late(subject: Subject, limit: Duration) -> Outcome {
             "a firewall on the way may swallow the connection, or the DNS does not answer"
         }
         Subject::Tls => {
-            "the port may not begin with TLS (see TlsMode and the port in the role's Server key), \
-             or something on the way swallows the handshake"
+            "TlsMode and the port in the role's Server key may not fit each other (Implicit for a \
+             port that begins with TLS, as 465, 993 and 995 do; StartTls for 587, 143 and 110), or \
+             something on the way swallows the handshake"
+        }
+        Subject::Mailbox => {
+            "see whether UseSsl and TlsMode fit the port in the role's Server key, whether the \
+             service is slow, and whether a firewall swallows the connection"
         }
         _ => "see whether the service is slow, or a firewall swallows the connection",
     };

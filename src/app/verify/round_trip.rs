@@ -360,7 +360,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_message_that_does_not_come_is_given_up_after_its_time() {
         let to = Address::parse("jo@example.com").expect("valid");
-        for (answers, words) in [(true, "message trace for <a@b>"), (false, "the last look failed")] {
+        for (answers, words) in [(true, "message trace for <a@b>"), (false, "the last look failed")]
+        {
             let begun = Instant::now();
             let upstream: Arc<dyn Upstream> = Arc::new(Empty { answers });
             let place = Place::Mail { upstream, protocol: Protocol::Imap, talk: None };

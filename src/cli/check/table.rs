@@ -91,16 +91,15 @@ fn table(reports: &[RoleReport]) -> String {
     let columns: Vec<Subject> = Subject::ALL.into_iter().filter(used).collect();
     let names = reports.iter().flat_map(|report| &report.roles);
     let names = names.map(|name| name.chars().count()).max().unwrap_or(0).max("role".len());
-    let headings = |gap: usize| -> usize {
-        columns.iter().map(|subject| gap + heading(*subject).len()).sum()
-    };
+    let headings =
+        |gap: usize| -> usize { columns.iter().map(|subject| gap + column(*subject)).sum() };
     let gap = |before: usize| if before + headings(2) <= MAX_WIDTH { 2 } else { 1 };
     let beside = names + headings(1) <= MAX_WIDTH;
     let (width, gap) = if beside { (names, gap(names)) } else { (1, gap(1)) };
     let row = |start: &str, cells: &dyn Fn(Subject) -> &'static str| {
         let mut line = format!("{start:<width$}");
         for subject in &columns {
-            let wide = heading(*subject).len();
+            let wide = column(*subject);
             let _ = write!(line, "{:gap$}{:<wide$}", "", cells(*subject));
         }
         line.trim_end().to_owned() + "\n"
@@ -120,6 +119,11 @@ fn table(reports: &[RoleReport]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// How wide a column is: its heading, or the longest cell.
+fn column(subject: Subject) -> usize {
+    heading(subject).len().max("FAIL".len())
 }
 
 /// Short, so that a row fits a window.
@@ -177,13 +181,13 @@ mod tests {
         ];
         assert_eq!(
             told(&reports),
-            "\nrole  tls  token  rights  mailbox\n\
-             A     -    ok     -       ok\n\
-             B     -    ok     -       ok\n\
-             C     -    -      -       ?\n\
-             B     -    -      -       ?\n\
-             D     ok   -      warn    FAIL\n\
-             B     ok   -      warn    FAIL\n\n\
+            "\nrole  tls   token  rights  mailbox\n\
+             A     -     ok     -       ok\n\
+             B     -     ok     -       ok\n\
+             C     -     -      -       ?\n\
+             B     -     -      -       ?\n\
+             D     ok    -      warn    FAIL\n\
+             B     ok    -      warn    FAIL\n\n\
              A: works: let in\nB: works: the same mailbox as A\n\
              C: not proved: nobody knows\nB: not proved: the same mailbox as C\n\
              D: warning: few\n"

@@ -105,7 +105,6 @@ impl Session {
         change(counted);
     }
 
-
     async fn command(&mut self) -> io::Result<Next> {
         let line = self.wire.line().await?;
         let Some(line) =

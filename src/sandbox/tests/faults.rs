@@ -126,7 +126,8 @@ async fn words_can_be_put_into_any_service_s_mouth() {
     client.play("S: +OK\nC: USER old@classic.example\nS: +OK\nC: PASS x\nS: -ERR [IN-USE]").await;
     fault(Place::Imap, What::RefuseToken("400"));
     let blob = xoauth2("g@gmail.example", &world.gmail_token().await);
-    let challenge = base64(r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#);
+    let challenge =
+        base64(r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#);
     let mut client = Client::tls(&world, &ends.imap).await;
     client
         .play(&format!("S: * OK\nC: a AUTHENTICATE XOAUTH2 {blob}\nS: + {challenge}\nC: \nS: a NO"))

@@ -253,7 +253,12 @@ pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> E
         Kind::Throttled { .. } => Kind::Throttled { retry_after: wait },
         kind => kind,
     };
-    let text = format!("{role} ({user}): while {doing}: {}. {said}", row.fix);
+    // Graph names a code nearly always: without one something else may have answered.
+    let elsewhere = match codes.is_empty() && status == 404 {
+        true => "; and that Cloud and GraphUrl lead to Microsoft Graph",
+        false => "",
+    };
+    let text = format!("{role} ({user}): while {doing}: {}{elsewhere}. {said}", row.fix);
     let (code, enhanced) = row.reply;
     Error::new(kind, text).with_reply(SmtpReply::new(code, enhanced, row.words))
 }

@@ -27,9 +27,9 @@ use tokio::time::{Instant, timeout};
 use self::connection::Connection;
 pub use self::connection::Timeouts;
 use self::pool::Pool;
-use self::transaction::SmtpTransaction;
 #[cfg(test)]
 pub(crate) use self::refusal::explained;
+use self::transaction::SmtpTransaction;
 pub use self::trial::Trial;
 use super::connect::Service;
 use super::login::{Attempt, Credentials, Login, SignIn};
