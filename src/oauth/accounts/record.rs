@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(odd.last_used(), None);
     }
 
-    /// As large as it may become: 160 000 rows, of which 10 000 stay.
+    /// A file made by somebody else may have many more rows than stay.
     #[test]
     fn room_is_made_in_one_go() {
         let mut all: Histories = (0..60_000_u64)
