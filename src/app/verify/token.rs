@@ -76,6 +76,14 @@ impl Site<'_> {
             );
             progress.note(Subject::Configuration, Outcome::warning(text));
         }
+        for path in cache.readable_by_others() {
+            let text = format!(
+                "other users of this computer may read {}: let only the user who runs authbridge \
+                 read it (chmod 600)",
+                path.display()
+            );
+            progress.note(Subject::Configuration, Outcome::warning(text));
+        }
     }
 
     /// Nobody has signed in: one sentence instead of whatever the token request says.

@@ -9,13 +9,16 @@ use std::cmp::Reverse;
 use super::record::Who;
 use super::who;
 use crate::oauth::delegated::{environment, is_personal};
-use crate::oauth::msal::{Account, Document, Owner};
+use crate::oauth::msal::{Account, Document};
 use crate::oauth::public_app::PublicApp;
 
 /// The account of that name, if it is signed in for the application.
 pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> Option<Account> {
     let wanted = Who::new(username, &app.client_id);
-    let fitting = all(document, app).into_iter().filter(|account| who(account) == wanted);
+    let fitting = all(document, app).into_iter().filter(|account| {
+        // Last, since it goes through the whole file.
+        who(account) == wanted && document.refresh_token(&account.owner).is_some()
+    });
     fitting.min_by_key(|account| (rank(account, app), Reverse(account.renewed_at)))
 }
 
@@ -23,12 +26,24 @@ pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> O
 pub(super) fn all(document: &Document, app: &PublicApp) -> Vec<Account> {
     let Some(environment) = environment(app) else { return Vec::new() };
     let is_ours = |account: &Account| {
-        // The document compares environments through their aliases.
-        let owner = Owner { environment: environment.clone(), ..account.owner.clone() };
         account.owner.client_id.eq_ignore_ascii_case(&app.client_id)
-            && document.refresh_token(&owner).is_some()
+            && account.owner.is_in(&environment)
     };
     document.accounts().into_iter().filter(is_ours).collect()
+}
+
+/// Of which tenant the account's access tokens must be; `None` where the setting does not tell
+/// (the name of a domain).
+pub(super) fn realm<'a>(account: &'a Account, app: &'a PublicApp) -> Option<&'a str> {
+    let tenant = app.tenant_id.as_str();
+    let is_alias = ["organizations", "common", "consumers"];
+    match uuid::Uuid::try_parse(tenant) {
+        Ok(_) => Some(tenant),
+        Err(_) if is_alias.iter().any(|alias| alias.eq_ignore_ascii_case(tenant)) => {
+            account.owner.home_tenant()
+        }
+        Err(_) => None,
+    }
 }
 
 /// How well the account fits the application's tenant: less is better.

@@ -66,7 +66,8 @@ impl Accounts {
         let document = self.read(need).await?;
         let now = SystemTime::now();
         if let Some(account) = find::account(&document, need.app, need.username) {
-            let cached = document.access_tokens(&account.owner, need.resource());
+            let realm = find::realm(&account, need.app);
+            let cached = document.access_tokens(&account.owner, need.resource(), realm);
             let mut newer = newer(&cached, known);
             if let Some(granted) = newer.find_map(|token| still_good(token, need, known, now)) {
                 self.inner.record.used(&need.who(), now).await;
@@ -139,7 +140,9 @@ impl Accounts {
             return Err(error.of_role(need.role).into());
         }
         let asked_at = SystemTime::now();
-        match redeem(self, need, refresh, &sign_in.account.owner).await {
+        let redeemed = redeem(self, need, refresh, &sign_in.account.owner).await;
+        let redeemed = redeemed.and_then(|delegated| of(&sign_in.account, delegated, need));
+        match redeemed {
             Ok(delegated) => self.keep_and_check(need, sign_in, delegated, asked_at).await,
             Err(refused) => {
                 let refused = with_fix(refused, need);
@@ -245,6 +248,27 @@ async fn redeem_for(
         ("client_info", "1"),
     ];
     ask(accounts.http(), need.app, need.role, &form, &[refresh.expose()]).await
+}
+
+/// The answer, if it is not somebody else's: a proxy that keeps answers gives one person's to the
+/// next, and mail would go out in the wrong name.
+pub(super) fn of(
+    account: &Account,
+    delegated: Delegated,
+    need: &Need<'_>,
+) -> Result<Delegated, Refused> {
+    let told = delegated.client_info.as_deref().and_then(Identity::home);
+    match told {
+        Some(home) if !home.eq_ignore_ascii_case(&account.owner.home_account_id) => {
+            let text = format!(
+                "{}: the answer to the token request of {} is for another account and was not \
+                 used: see that no proxy in between keeps or mixes up answers",
+                need.role, need.username
+            );
+            Err(Error::passing(text).into())
+        }
+        _ => Ok(delegated),
+    }
 }
 
 /// The first permission that the service needs and that was not granted. An answer that names no

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::oauth::Error;
 use crate::platform;
 
-/// Some 500 octets for each of [`MAX_ACCOUNTS`]; more is not ours.
-const MAX_BYTES: u64 = 16 << 20;
+/// Some 500 octets for each of [`MAX_ACCOUNTS`], 20 KiB at the very most; more is not ours.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// As many as a role's token cache holds; beyond it the one that changed longest ago goes.
 const MAX_ACCOUNTS: usize = 10_000;
@@ -259,7 +259,7 @@ impl Inner {
 
     fn load(&self) -> io::Result<Histories> {
         let mut content = Vec::new();
-        std::fs::File::open(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+        platform::open_regular(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
         }
@@ -328,10 +328,14 @@ impl Inner {
 }
 
 fn make_room(all: &mut Histories) {
-    while all.len() > MAX_ACCOUNTS {
-        let oldest = all.iter().min_by_key(|(_, history)| history.changed());
-        let Some(oldest) = oldest.map(|(who, _)| who.clone()) else { return };
-        all.remove(&oldest);
+    let Some(surplus) = all.len().checked_sub(MAX_ACCOUNTS).filter(|count| *count > 0) else {
+        return;
+    };
+    let mut by_age: Vec<(u64, Who)> =
+        all.iter().map(|(who, history)| (history.changed(), who.clone())).collect();
+    by_age.sort();
+    for (_, who) in by_age.iter().take(surplus) {
+        all.remove(who);
     }
 }
 
@@ -475,5 +479,38 @@ mod tests {
         );
         let odd = History { last_used: Some(u64::MAX), ..History::default() };
         assert_eq!(odd.last_used(), None);
+    }
+
+    /// A file made by somebody else may have many more rows than stay.
+    #[test]
+    fn room_is_made_in_one_go() {
+        let mut all: Histories = (0..60_000_u64)
+            .map(|n| {
+                let who = Who::new(&n.to_string(), "app");
+                (who, History { last_used: Some(n), ..History::default() })
+            })
+            .collect();
+        let started = std::time::Instant::now();
+        make_room(&mut all);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(all.len(), MAX_ACCOUNTS);
+        assert_eq!(all.values().filter_map(|history| history.last_used).min(), Some(50_000));
+    }
+
+    /// What is written is read again, or all history would be set aside as damaged.
+    #[test]
+    fn the_longest_history_fits_into_the_file() {
+        let longest = History {
+            last_error: Some(Failure {
+                time: u64::MAX,
+                code: Some("x".repeat(MAX_TEXT_CHARS)),
+                text: "\u{10ffff}".repeat(MAX_TEXT_CHARS),
+            }),
+            claims: Some("\"".repeat(4096)),
+            ..History::default()
+        };
+        let row = Row { who: Who::new(&"x".repeat(512), &"x".repeat(36)), history: longest };
+        let length = serde_json::to_vec_pretty(&row).expect("JSON").len() + 100;
+        assert!((length * MAX_ACCOUNTS) as u64 <= MAX_BYTES, "{length}");
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts against a token endpoint on loopback, with a cache file of their own.
 
+mod hostile;
 mod importing;
 mod keeping;
 
@@ -9,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::config::{Microsoft365, MicrosoftApp, Template, UpstreamNet};
+use crate::config::{Cloud, Microsoft365, MicrosoftApp, Template, UpstreamNet};
 use crate::oauth::fake_endpoint::{FakeEndpoint, Received, Reply};
 use crate::oauth::msal::CachedAccess;
-use crate::oauth::public_app::PublicApp;
+use crate::oauth::public_app::{PublicApp, Service};
 use crate::oauth::{Fault, TokenSource, microsoft};
 use crate::secret::Secret;
 use crate::tls::{ClientTls, install_provider};
@@ -41,6 +42,8 @@ struct Entra {
     refuses_default: Option<&'static str>,
     /// Instead of a token.
     refusal: Option<Reply>,
+    /// More members of the answer, such as an ID token.
+    beside: serde_json::Value,
     /// Written over this file before it answers.
     damages: Option<PathBuf>,
 }
@@ -70,8 +73,11 @@ fn answer(entra: &Mutex<Entra>, request: &Received, number: usize) -> Reply {
     }
     let (access, refresh) = (format!("acc3ss-{number}"), format!("r3fresh-{number}"));
     entra.valid.push(refresh.clone());
-    let body = json!({"access_token": access, "token_type": "Bearer", "expires_in": 3599,
+    let mut body = json!({"access_token": access, "token_type": "Bearer", "expires_in": 3599,
         "refresh_token": refresh, "scope": entra.scope});
+    for (name, value) in entra.beside.as_object().expect("members") {
+        body[name] = value.clone();
+    }
     Reply::json(200, body.to_string())
 }
 
@@ -97,6 +103,7 @@ async fn world() -> World {
         scope: GRAPH_SCOPES.to_owned(),
         refuses_default: None,
         refusal: None,
+        beside: json!({}),
         damages: None,
     };
     let entra = Arc::new(Mutex::new(entra));

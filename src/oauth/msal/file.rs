@@ -171,6 +171,15 @@ impl CacheFile {
                 .unwrap_or(Wrapping::NEW)
                 .close(&json, &self.key_file)
                 .map_err(|why| self.unusable(&why))?;
+            if content.len() as u64 > MAX_BYTES {
+                // It would not be read again.
+                return Err(self.unusable(&format!(
+                    "it would become larger than {} MiB and is left as it was; remove accounts \
+                     that no role needs (`authbridge token remove`), or keep some in another file \
+                     (CacheFileName)",
+                    MAX_BYTES >> 20
+                )));
+            }
             self.replace(folder, &content, replaced.as_ref()).map_err(|why| {
                 self.unusable(&format!(
                     "it can't be written: {why}; what it held is still there; see to the space on \
@@ -239,7 +248,7 @@ impl CacheFile {
         if !metadata.is_file() {
             return Err(self.unusable(&"it is no file; name another one (CacheFileName)"));
         }
-        if platform::is_foreign(metadata) {
+        if platform::is_foreign(metadata) || platform::is_planted(metadata, folder_of(&self.path)) {
             return Err(self.unusable(
                 &"it belongs to another user; run authbridge as that user, or give the file to the \
                   user who runs authbridge",

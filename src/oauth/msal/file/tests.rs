@@ -395,3 +395,20 @@ async fn a_caller_that_gives_up_does_not_stop_the_change() {
     // In its turn, thus after the change.
     assert_eq!(refresh_token(&cache, "jo").await.as_deref(), Some("rt-one"));
 }
+
+/// What is larger is not read again: all sign-ins would be lost.
+#[tokio::test]
+async fn a_cache_that_would_become_too_large_is_not_written() {
+    let folder = folder();
+    let cache = CacheFile::new(folder.path().join("cache"), folder.path().join("key"));
+    std::fs::write(cache.path(), "{}").expect("written");
+    put(&cache, "jo", "one").await.expect("put");
+    let mut tokens = tokens("jo", "two");
+    tokens.name = Some("x".repeat(usize::try_from(MAX_BYTES).expect("fits")));
+    let error = cache
+        .update(move |document| document.put(&tokens, SystemTime::now()))
+        .await
+        .expect_err("too large");
+    assert!(error.text.contains("64 MiB"), "{error}");
+    assert_eq!(refresh_token(&cache, "jo").await.as_deref(), Some("rt-one"));
+}
