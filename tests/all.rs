@@ -17,4 +17,5 @@ mod postfix;
 mod reading;
 mod running;
 mod sending;
+mod tokens;
 mod warnings;

@@ -1,15 +1,17 @@
 //! `/healthz` for probes and `/metrics` for Prometheus.
 //!
 //! Danger: a probe that tells strangers about roles and failures; figures that are read only by
-//! whoever has no password because the scraper can't log in. Rule: the health check says one word;
-//! the metrics are for this machine, or for who knows the page's password (HTTP Basic, RFC 7617).
+//! whoever has no password because the scraper can't log in; a reverse proxy on this machine makes
+//! the whole world look like this machine. Rule: the health check says one word; the metrics are for
+//! a request of this machine that nobody has passed on, or for who knows the page's password (HTTP
+//! Basic, RFC 7617).
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +24,19 @@ use crate::telemetry::metrics::{Credential, Ends};
 
 /// The user name of `/metrics`.
 const USER: &str = "admin";
+
+/// Fields by which a proxy says for whom it asks (RFC 7239, RFC 9110 section 7.6.3, and habits).
+const PASSED_ON: &[&str] = &[
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
 
 /// Asks for the password (RFC 9110 section 11.6.1).
 const CHALLENGE: &str = "Basic realm=\"authbridge\", charset=\"UTF-8\"";
@@ -49,9 +64,10 @@ pub(super) async fn ready(State(site): State<Arc<Site>>) -> Response {
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,
     Extension(peer): Extension<Peer>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
-    if !may_read(&site, peer, &headers).await {
+    if !may_read(&site, peer, version, &headers).await {
         let text = "User name admin and the web page's password, please.";
         let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
         return (challenge, plain(StatusCode::UNAUTHORIZED, text)).into_response();
@@ -60,14 +76,22 @@ pub(super) async fn metrics(
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
 }
 
-async fn may_read(site: &Site, peer: Peer, headers: &HeaderMap) -> bool {
-    if peer.address.is_loopback() {
+async fn may_read(site: &Site, peer: Peer, version: Version, headers: &HeaderMap) -> bool {
+    if peer.address.is_loopback() && !is_passed_on(version, headers) {
         return true;
     }
-    match basic_password(headers) {
-        Some(password) => site.page.actions.password_is_right(peer.address, password).await,
-        None => false,
+    let Some(password) = basic_password(headers) else { return false };
+    let is_right = site.page.actions.password_is_right(peer.address, password).await;
+    if !is_right {
+        tracing::warn!(address = %peer.address, "a login for /metrics was refused");
     }
+    is_right
+}
+
+/// True when a proxy asks for somebody else. nginx says nothing of the sort unless it is told to, but
+/// asks in HTTP/1.0, which no scraper has spoken for twenty years.
+fn is_passed_on(version: Version, headers: &HeaderMap) -> bool {
+    version < Version::HTTP_11 || PASSED_ON.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The password of an `Authorization: Basic` field for [`USER`].

@@ -1,5 +1,7 @@
 //! The page over real sockets, with actions, tokens and accounts that the test chooses.
 
+mod attacks;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -157,6 +159,10 @@ impl Served {
         Answer { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
     }
 
+    fn cookie_name(&self) -> String {
+        format!("authbridge_session_{}", self.address.port())
+    }
+
     async fn get(&self, path: &str, cookie: &str) -> Answer {
         self.ask("GET", path, &[("Cookie", cookie)], "").await
     }
@@ -187,7 +193,7 @@ async fn every_page_asks_for_the_password_and_none_tells_what_is_there() {
         let answer = served.get(path, "").await;
         assert_eq!((answer.status, answer.field("location")), (303, Some("/login")), "{path}");
         assert_eq!(answer.body, "", "{path}");
-        let forged = format!("authbridge_session={}", "0".repeat(64));
+        let forged = format!("{}={}", served.cookie_name(), "0".repeat(64));
         assert_eq!(served.get(path, &forged).await.status, 303, "{path}");
     }
     for path in ["/verify", "/send-test", "/sign-in", "/sign-in/1/paste", "/logout"] {

@@ -12,6 +12,7 @@ mod password;
 use std::sync::Arc;
 
 use self::buttons::Buttons;
+pub use self::password::FILE as PASSWORD_FILE;
 pub(super) use self::password::{PasswordError, password};
 use super::Error;
 use super::roles::Built;

@@ -49,13 +49,13 @@ struct Warning {
 }
 
 impl Warnings {
-    /// Of everything that the page knows.
-    pub fn new(page: &Page) -> Self {
+    /// Of everything that the page knows; `kept`: the sign-ins that roles use.
+    pub fn new(page: &Page, kept: Vec<Kept>) -> Self {
         let source = |role: &RoleInfo| Some((role.name.clone(), role.tokens.clone()?));
         Self {
             roles: page.roles.iter().filter_map(source).collect(),
             accounts: page.accounts.clone(),
-            kept: kept(&page.roles),
+            kept,
             others: page.expiries.clone(),
             told: HashMap::new(),
         }
@@ -138,20 +138,6 @@ fn log(warning: &Warning) {
         Level::WARN => tracing::warn!(role, days_left, "{text}"),
         _ => tracing::info!(role, days_left, "{text}"),
     }
-}
-
-/// The sign-ins that roles use.
-fn kept(roles: &[RoleInfo]) -> Vec<Kept> {
-    let one = |role: &RoleInfo| {
-        let wanted = role.sign_in.as_ref()?;
-        Some(Kept {
-            role: role.name.clone(),
-            app: wanted.app.clone(),
-            account: wanted.account.clone(),
-            service: *wanted.services.first()?,
-        })
-    };
-    roles.iter().filter_map(one).collect()
 }
 
 /// When the certificate in the files of our own listeners ends; `None`: there is none yet.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Permissions that every sign-in has and that open no mailbox.
-const OF_COURSE: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+const OF_COURSE: [&str; 5] = ["openid", "profile", "email", "offline_access", ".default"];
 
 /// Text from outside on one line.
 pub(super) fn plain(text: &str) -> String {
@@ -86,6 +86,7 @@ mod tests {
             "offline_access",
             "https://outlook.office.com/SMTP.Send",
             "https://graph.microsoft.com/",
+            "https://graph.microsoft.com/.default",
         ]
         .map(str::to_owned)
         .to_vec();

@@ -8,12 +8,9 @@ use std::cmp::Reverse;
 
 use super::record::Who;
 use super::who;
-use crate::oauth::delegated::environment;
+use crate::oauth::delegated::{environment, is_personal};
 use crate::oauth::msal::{Account, Document, Owner};
 use crate::oauth::public_app::PublicApp;
-
-/// The home tenant of all personal accounts (facts/msal-cache.md section 1).
-const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 /// The account of that name, if it is signed in for the application.
 pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> Option<Account> {
@@ -36,7 +33,7 @@ pub(super) fn all(document: &Document, app: &PublicApp) -> Vec<Account> {
 
 /// How well the account fits the application's tenant: less is better.
 fn rank(account: &Account, app: &PublicApp) -> u8 {
-    let is_personal = is_personal(&account.owner);
+    let is_personal = is_personal(&account.owner.home_account_id);
     if account.realm.eq_ignore_ascii_case(&app.tenant_id) {
         return 0;
     }
@@ -45,9 +42,4 @@ fn rank(account: &Account, app: &PublicApp) -> u8 {
         "common" => 0,
         _ => 1 + u8::from(is_personal),
     }
-}
-
-fn is_personal(owner: &Owner) -> bool {
-    let tenant = owner.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant);
-    tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(PERSONAL_TENANT))
 }

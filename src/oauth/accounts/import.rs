@@ -98,7 +98,8 @@ impl Accounts {
         for service in one_of_each_resource(services, app) {
             let need = Need { role: ASKER, app, username: &account.username, service };
             let asked_at = SystemTime::now();
-            let delegated = redeem(self, &need, &refresh).await.map_err(explained)?;
+            let delegated =
+                redeem(self, &need, &refresh, &account.owner).await.map_err(explained)?;
             let of_resource = |other: &&Service| resource(**other, app) == resource(service, app);
             let lacks = services.iter().filter(of_resource);
             if let Some(permission) = lacks.filter_map(|s| missing(*s, &delegated.scopes)).next() {

@@ -116,6 +116,11 @@ impl Accounts {
         Ok(())
     }
 
+    /// Remembers the claims of a refusal that a sign-in has met, for the next one.
+    pub(super) async fn want_claims(&self, username: &str, client_id: &str, claims: String) {
+        self.inner.record.claims(&Who::new(username, client_id), claims).await;
+    }
+
     /// Claims that the next sign-in of this account must carry (Conditional Access).
     pub(super) async fn wanted_claims(&self, username: &str) -> Option<String> {
         let username = username.to_lowercase();
@@ -236,8 +241,8 @@ fn lapse(account: &AccountStatus) -> Option<Expiry> {
 /// What a person does about a sign-in that has ended.
 fn sign_in_again(username: &str) -> String {
     format!(
-        "sign {username} in again: run `authbridge token add`, or press Sign in on authbridge's \
-         web page"
+        "sign {username} in again: run `authbridge token add {username}`, or press Sign in on \
+         authbridge's web page"
     )
 }
 

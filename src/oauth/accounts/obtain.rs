@@ -12,7 +12,7 @@ use super::turns::Turn;
 use super::{Accounts, find, sign_in_again};
 use crate::oauth::answer::Granted;
 use crate::oauth::delegated::{Delegated, Refused, ask};
-use crate::oauth::msal::{Account, CachedAccess, Document, Tokens};
+use crate::oauth::msal::{Account, CachedAccess, Document, Owner, Tokens};
 use crate::oauth::public_app::{PublicApp, Service};
 use crate::oauth::sign_in::Identity;
 use crate::oauth::{Error, Fault};
@@ -140,7 +140,7 @@ impl Accounts {
             return Err(error.of_role(need.role).into());
         }
         let asked_at = SystemTime::now();
-        match redeem(self, need, refresh).await {
+        match redeem(self, need, refresh, &sign_in.account.owner).await {
             Ok(delegated) => self.keep_and_check(need, sign_in, delegated, asked_at).await,
             Err(refused) => {
                 let refused = with_fix(refused, need);
@@ -212,13 +212,33 @@ impl Accounts {
     }
 }
 
-/// What one refresh token gives for the service's resource: all that was consented to.
+/// What one refresh token gives for the service's resource: all that was consented to; see
+/// [`Refused::wants_names`].
 pub(super) async fn redeem(
     accounts: &Accounts,
     need: &Need<'_>,
     refresh: &Secret,
+    owner: &Owner,
 ) -> Result<Delegated, Refused> {
-    let scope = format!("{}/.default offline_access openid profile", need.resource());
+    let resource = need.resource();
+    let all = redeem_for(accounts, need, refresh, &format!("{resource}/.default")).await;
+    match all {
+        Err(refused) if refused.wants_names(&owner.home_account_id) => {
+            let names = need.service.asked().iter().map(|name| format!("{resource}/{name}"));
+            let named = names.collect::<Vec<_>>().join(" ");
+            redeem_for(accounts, need, refresh, &named).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn redeem_for(
+    accounts: &Accounts,
+    need: &Need<'_>,
+    refresh: &Secret,
+    permissions: &str,
+) -> Result<Delegated, Refused> {
+    let scope = format!("{permissions} offline_access openid profile");
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.expose()),
@@ -231,12 +251,7 @@ pub(super) async fn redeem(
 /// The first permission that the service needs and that was not granted. An answer that names no
 /// scope grants what was asked for (RFC 6749 section 5.1).
 pub(super) fn missing(service: Service, scopes: &[String]) -> Option<&'static str> {
-    let is_granted = |needed: &str| {
-        let name = |scope: &String| scope.rsplit('/').next().unwrap_or_default().to_owned();
-        scopes.iter().map(name).any(|name| name.eq_ignore_ascii_case(needed))
-    };
-    let needed = service.needed().iter().copied();
-    needed.into_iter().find(|needed| !scopes.is_empty() && !is_granted(needed))
+    service.missing(scopes).next().filter(|_| !scopes.is_empty())
 }
 
 /// Whose tokens these are: the account for which the refresh token was redeemed, whatever else the
@@ -330,7 +345,6 @@ fn not_stored(need: &Need<'_>, error: &Error, accounts: &Accounts) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::msal::Owner;
 
     fn tokens(refresh: &str) -> Tokens {
         let now = SystemTime::now();

@@ -26,6 +26,12 @@ const MAX_ACCOUNTS: usize = 10_000;
 /// An account's use is written at most this often: it is history, and a write is a new file.
 const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
+/// How the name of a file ends that has not got its own yet.
+const UNFINISHED: &str = ".new";
+
+/// Nobody writes a history for so long.
+const ABANDONED_AFTER: Duration = Duration::from_secs(10);
+
 /// Errors are one sentence or two.
 const MAX_TEXT_CHARS: usize = 1_000;
 
@@ -171,6 +177,11 @@ impl Record {
         self.change(who, noted).await;
     }
 
+    /// A sign-in has been refused for want of these claims; the one before may still be good.
+    pub async fn claims(&self, who: &Who, claims: String) {
+        self.change(who, move |history| history.claims = Some(claims)).await;
+    }
+
     /// The account is gone.
     pub async fn forget(&self, who: Vec<Who>) {
         self.update(move |all| all.retain(|known, _| !who.contains(known))).await;
@@ -284,7 +295,8 @@ impl Inner {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             platform::create_private_directory(folder)?;
         }
-        let new = beside(&self.path, &format!("{}.new", uuid::Uuid::new_v4()));
+        self.sweep();
+        let new = beside(&self.path, &format!("{}{UNFINISHED}", uuid::Uuid::new_v4()));
         let replaced = platform::write_private_file(&new, &content)
             .and_then(|()| std::fs::rename(&new, &self.path));
         if replaced.is_err() {
@@ -292,6 +304,26 @@ impl Inner {
             let _ = std::fs::remove_file(&new);
         }
         replaced
+    }
+}
+
+impl Inner {
+    /// Removes what processes have left behind that were killed while they wrote.
+    fn sweep(&self) {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let Ok(entries) = std::fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+        let own = self.path.file_name().unwrap_or_default().to_string_lossy();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let rest = name.to_str().and_then(|name| name.strip_prefix(&format!("{own}.")));
+            let is_ours = rest.is_some_and(|rest| rest.ends_with(UNFINISHED));
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            if is_ours && age.is_some_and(|age| age >= ABANDONED_AFTER) {
+                // Another process may have been quicker.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 }
 
@@ -408,6 +440,25 @@ mod tests {
         record.used(&jo, at(1000)).await;
         let other = Record::new(&record.inner.path);
         assert_eq!(history(&other, &jo).await.renewed(), Some(at(5)), "written once it can be");
+    }
+
+    #[tokio::test]
+    async fn what_killed_processes_leave_behind_is_removed() {
+        let (_folder, record) = record();
+        let jo = Who::new("jo@example.com", "app");
+        record.used(&jo, at(1)).await;
+        let path = record.inner.path.clone();
+        for (name, age, stays) in [
+            ("old.new", ABANDONED_AFTER, false),
+            ("young.new", Duration::ZERO, true),
+            ("damaged", ABANDONED_AFTER, true),
+        ] {
+            let left = beside(&path, name);
+            let file = std::fs::File::create(&left).expect("file");
+            file.set_modified(SystemTime::now() - age).expect("aged");
+            record.renewed(&jo, at(2)).await;
+            assert_eq!(left.exists(), stays, "{name}");
+        }
     }
 
     #[test]

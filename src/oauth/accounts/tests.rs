@@ -37,6 +37,8 @@ struct Entra {
     /// Refresh tokens that it takes.
     valid: Vec<String>,
     scope: String,
+    /// Refuses requests for all that was consented to, with this OAuth error.
+    refuses_default: Option<&'static str>,
     /// Instead of a token.
     refusal: Option<Reply>,
     /// Written over this file before it answers.
@@ -57,6 +59,11 @@ fn answer(entra: &Mutex<Entra>, request: &Received, number: usize) -> Reply {
     }
     if let Some(refusal) = &entra.refusal {
         return refusal.clone();
+    }
+    if let Some(name) = entra.refuses_default
+        && request.form()["scope"].contains("/.default")
+    {
+        return refused(name, 70000, None);
     }
     if !entra.valid.contains(&request.form()["refresh_token"]) {
         return refused("invalid_grant", 50173, None);
@@ -88,6 +95,7 @@ async fn world() -> World {
     let entra = Entra {
         valid: vec!["r3fresh-first".to_owned()],
         scope: GRAPH_SCOPES.to_owned(),
+        refuses_default: None,
         refusal: None,
         damages: None,
     };
@@ -267,10 +275,7 @@ async fn a_revoked_sign_in_heals_with_the_next_one_at_once() {
         assert_eq!(error.fault, Fault::Person);
         assert_eq!(error.code.as_deref(), Some("AADSTS50173"));
         assert!(error.text.starts_with("Mail.Sending: "), "{error}");
-        assert!(
-            error.text.contains("`authbridge token add`") && error.text.contains(JO),
-            "{error}"
-        );
+        assert!(error.text.contains("`authbridge token add jo@example.com`"), "{error}");
     }
     assert_eq!(world.requests(), 1, "the failure is remembered");
     assert!(world.status(JO).await.last_error.is_some());
@@ -338,6 +343,40 @@ async fn what_passes_by_itself_keeps_the_sign_in() {
     world.change(|entra| entra.refusal = None);
     world.obtain(None).await.expect("works again");
     assert_eq!(world.status(JO).await.last_error, None);
+}
+
+#[tokio::test]
+async fn a_personal_account_is_asked_by_the_permissions_names() {
+    for (home, refuses, requests) in [
+        ("me.9188040d-6c67-4c5b-b112-36a304b66dad", Some("invalid_grant"), 2),
+        ("me.9188040D-6C67-4C5B-B112-36A304B66DAD", Some("invalid_scope"), 2),
+        ("me.9188040d-6c67-4c5b-b112-36a304b66dad", None, 1),
+        // An organisation's sign-in has ended, and that is all.
+        ("oid.tid", Some("invalid_grant"), 1),
+    ] {
+        let world = world().await;
+        world.change(|entra| entra.refuses_default = refuses);
+        world.sign_in(JO, home, "r3fresh-first").await;
+        let token = world.obtain(None).await;
+        assert_eq!(token.is_ok(), home != "oid.tid", "{home} {refuses:?}: {token:?}");
+        assert_eq!(world.requests(), requests, "{home} {refuses:?}");
+        if requests == 2 {
+            assert_eq!(
+                world.fake.received()[1].form()["scope"],
+                "https://graph.microsoft.com/Mail.Read https://graph.microsoft.com/Mail.ReadWrite \
+                 https://graph.microsoft.com/Mail.Send offline_access openid profile"
+            );
+        }
+    }
+    // One that has ended costs one more request, and then none for a while.
+    let world = world().await;
+    world.sign_in(JO, "me.9188040d-6c67-4c5b-b112-36a304b66dad", "r3fresh-first").await;
+    world.change(|entra| entra.valid.clear());
+    for _ in 0..3 {
+        let error = world.obtain(None).await.expect_err("ended");
+        assert!(error.text.contains("token add"), "{error}");
+    }
+    assert_eq!(world.requests(), 2);
 }
 
 #[tokio::test]
