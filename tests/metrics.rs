@@ -181,7 +181,20 @@ fn a_known_run_is_counted_exactly() {
     let receiving = ("role", "Mail.Receiving");
     assert_eq!(page.value(latency, &[receiving, ("operation", "open")]), 3.0, "two IMAP, one POP3");
 
-    // What the sandbox has counted is what we say that we did.
+    what_the_cloud_has_counted(&page, &cloud);
+    names_follow_the_conventions(&page);
+    promtool_agrees(&page);
+
+    stays.send("b LOGOUT\r\n");
+    stays.rest();
+    wait_until("the last session's end", || {
+        scrape(&proxy).value("authbridge_sessions_open", &[("protocol", "IMAP")]) == 0.0
+    });
+}
+
+/// Tokens and requests: what the sandbox has counted is what we say that we did.
+fn what_the_cloud_has_counted(page: &Page, cloud: &Cloud) {
+    let (sending, receiving) = (("role", "Mail.Sending"), ("role", "Mail.Receiving"));
     let counters = cloud.sandbox.counters();
     let ok = ("result", "ok");
     let tokens = page.sum("authbridge_token_refreshes_total");
@@ -201,14 +214,6 @@ fn a_known_run_is_counted_exactly() {
         let left = page.value("authbridge_token_expiry_seconds", &labels);
         assert!(left > 600.0 && left < 86_400.0, "{left}");
     }
-    names_follow_the_conventions(&page);
-    promtool_agrees(&page);
-
-    stays.send("b LOGOUT\r\n");
-    stays.rest();
-    wait_until("the last session's end", || {
-        scrape(&proxy).value("authbridge_sessions_open", &[("protocol", "IMAP")]) == 0.0
-    });
 }
 
 /// Prometheus's own reader, where it happens to be: it is too large to be asked for.

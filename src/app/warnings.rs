@@ -61,17 +61,17 @@ impl Warnings {
         }
     }
 
-    /// Tells the log until `stop`.
+    /// Tells the log until `stop`, which waits for nothing.
     pub async fn tell(mut self, stop: CancellationToken) {
-        loop {
-            for warning in self.due(SystemTime::now()).await {
-                log(&warning);
+        let telling = async {
+            loop {
+                for warning in self.due(SystemTime::now()).await {
+                    log(&warning);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            let pause = tokio::time::sleep(LOOK_EVERY);
-            if stop.run_until_cancelled(pause).await.is_none() {
-                return;
-            }
-        }
+        };
+        stop.run_until_cancelled(telling).await;
     }
 
     /// What has not been told today; the nearest end first.
