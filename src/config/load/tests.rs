@@ -444,13 +444,34 @@ fn the_reference_names_every_key_with_its_default() {
     assert_eq!(named, schema_patterns());
 }
 
-/// The fenced blocks of that language in the reference.
-fn blocks(language: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(repository("docs/CONFIGURATION.md")).expect("there");
+/// The fenced blocks of that language in a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository(page)).expect("there");
     let fence = format!("```{language}\n");
     let parts = text.replace("\r\n", "\n");
     let parts = parts.split(&fence).skip(1);
     parts.map(|part| part.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Those that call themselves complete: all but the last, for devices.
+#[test]
+fn the_recipes_of_the_readme_load() {
+    const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAECAwQFBgcICQoLDA0ODw$\
+                        hf4ErpdTSXzwnzzt22f5CcIjN1MWf2aCjJYhLLfEtcE";
+    let folder = tempfile::tempdir().expect("folder");
+    let recipes = blocks("README.md", "toml");
+    assert_eq!(recipes.len(), 4);
+    for (index, recipe) in recipes.iter().take(3).enumerate() {
+        let path = folder.path().join(format!("{index}.toml"));
+        assert!(recipe.contains("…from authbridge passwd…"), "{recipe}");
+        let recipe = recipe.replace("…from authbridge passwd…", HASH);
+        std::fs::write(&path, recipe).expect("written");
+        let mut request = request(vec![path]);
+        request.environment.push(("MAIL_SECRET".into(), "s".into()));
+        let config = Config::load(&request).unwrap_or_else(|p| panic!("{index}: {p}")).config;
+        assert_eq!((config.sending.len(), config.receiving.len()), (1, 3), "{index}");
+        assert_eq!(config.clients.len(), 1, "{index}");
+    }
 }
 
 #[test]
@@ -458,7 +479,8 @@ fn the_worked_examples_of_the_reference_load() {
     let folder = tempfile::tempdir().expect("folder");
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("m365.secret"), "s\n").expect("written");
-    let (toml, xml) = (blocks("toml"), blocks("xml"));
+    let (toml, xml) =
+        (blocks("docs/CONFIGURATION.md", "toml"), blocks("docs/CONFIGURATION.md", "xml"));
     for (index, text) in toml.iter().enumerate() {
         std::fs::write(path(&format!("{index}.toml")), text).expect("written");
     }
