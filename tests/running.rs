@@ -58,6 +58,8 @@ fn a_taken_port_is_exit_code_1_and_named() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(&address.to_string()), "{stderr}");
+    let hash = folder.path().join("state/admin-password.hash");
+    assert!(!hash.exists(), "a password that nobody has seen");
 }
 
 #[test]
