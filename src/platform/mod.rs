@@ -131,6 +131,12 @@ pub fn belong_to_folder(file: &File, folder: &Path) -> io::Result<()> {
     native::belong_to_folder(file, folder)
 }
 
+/// True when another program has the file open in a way that keeps us from it, which passes. On Unix
+/// nobody can.
+pub fn is_in_use(error: &io::Error) -> bool {
+    native::is_in_use(error)
+}
+
 /// Makes a change of names in a folder outlive a power failure, where that takes a call.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     native::sync_directory(path)

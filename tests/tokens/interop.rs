@@ -14,7 +14,7 @@ use crate::harness::{PASSWORD, Proxy, command, python, run, succeed, wait_until}
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tokens/interop.py");
 
 /// Clients, each with a role of its own: one role does not ask for new tokens in quick succession.
-const CLIENTS: usize = 26;
+const CLIENTS: usize = 16;
 
 const SEND: &str = r"
 import smtplib, sys
@@ -266,7 +266,7 @@ fn writing_at_the_same_time_loses_nothing_of_either_side() {
     let stop = shared.path("stop");
     let told = std::thread::scope(|scope| {
         let writer = scope.spawn(|| shared.python("write", json!({"stop": stop})));
-        for _ in 0..25 {
+        for _ in 0..15 {
             shared.cloud.sandbox.revoke_tokens();
             shared.send(&proxy);
             assert_eq!(shared.listed(), [OFFICE]);
@@ -276,9 +276,9 @@ fn writing_at_the_same_time_loses_nothing_of_either_side() {
     });
     let told: Value = serde_json::from_str(&told).unwrap();
     eprintln!("Python has written beside us: {told}");
-    assert_eq!(shared.refreshes(), 25, "each time with the newest refresh token");
+    assert_eq!(shared.refreshes(), 15, "each time with the newest refresh token");
     assert_eq!(shared.refresh_tokens().len(), 1);
-    assert!(told["count"].as_u64().unwrap() > 50, "{told}");
+    assert!(told["count"].as_u64().unwrap() > 20, "{told}");
     // A lock file that is left behind costs Python five seconds.
     assert!(told["longest"].as_f64().unwrap() < 4.0, "{told}");
     assert!(!shared.path("shared.json.lockfile").exists());

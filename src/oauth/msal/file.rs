@@ -352,7 +352,7 @@ fn give_name(mut file: NamedTempFile, path: &Path) -> io::Result<()> {
     for _ in 1..REPLACE_TRIES {
         file = match file.persist(path) {
             Ok(_) => return Ok(()),
-            Err(refused) if refused.error.kind() == io::ErrorKind::PermissionDenied => refused.file,
+            Err(refused) if platform::is_in_use(&refused.error) => refused.file,
             Err(refused) => return Err(refused.error),
         };
         std::thread::sleep(RETRY);

@@ -43,18 +43,34 @@ pub(super) fn take(cache: &Path) -> Result<LockFile, LockError> {
 
 fn take_within(path: &Path, limit: Duration) -> Result<LockFile, LockError> {
     let content = format!("{} authbridge", std::process::id());
+    match wait(limit, || LockFile::try_take(path, &content)) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(LockError::Busy(holder(path), limit.as_secs())),
+        Err(error) => Err(LockError::Unavailable(path.display().to_string(), error)),
+    }
+}
+
+/// Tries until it succeeds; `None` after `limit`.
+fn wait<T>(
+    limit: Duration,
+    mut attempt: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
     let started = Instant::now();
+    let mut denied: Option<Instant> = None;
     loop {
-        match LockFile::try_take(path, &content) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) => {}
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied
-                    && started.elapsed() < DENIED_LIMIT.min(limit) => {}
-            Err(error) => return Err(LockError::Unavailable(path.display().to_string(), error)),
+        match attempt() {
+            Ok(Some(taken)) => return Ok(Some(taken)),
+            Ok(None) => denied = None,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let since = *denied.get_or_insert_with(Instant::now);
+                if since.elapsed() >= DENIED_LIMIT.min(limit) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
         }
         if started.elapsed() >= limit {
-            return Err(LockError::Busy(holder(path), limit.as_secs()));
+            return Ok(None);
         }
         std::thread::sleep(RETRY);
     }

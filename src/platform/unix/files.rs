@@ -67,6 +67,10 @@ pub(in super::super) fn belong_to_folder(file: &File, folder: &Path) -> io::Resu
     fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
+pub(in super::super) fn is_in_use(_: &io::Error) -> bool {
+    false
+}
+
 pub(in super::super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -1,11 +1,17 @@
 //! Owners, rights and versions of files on Windows, where the folder's access list decides.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::windows::fs::MetadataExt;
+use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::super::FileVersion;
+
+/// `FILE_FLAG_OPEN_REPARSE_POINT` (CreateFileW).
+const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+
+/// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`.
+const IN_USE: [i32; 3] = [5, 32, 33];
 
 pub(in super::super) fn file_version(metadata: &Metadata) -> FileVersion {
     FileVersion { inode: 0, length: metadata.file_size(), modified: metadata.last_write_time() }
@@ -19,10 +25,15 @@ pub(in super::super) fn others_may_read(_: &Metadata) -> bool {
     false
 }
 
-/// Making a symbolic link takes an administrator's right here, so that none stands between the
-/// caller's look at the name and this.
+/// A link is opened itself, and its metadata say what it is.
 pub(in super::super) fn open_no_link(path: &Path) -> io::Result<File> {
-    File::open(path)
+    OpenOptions::new().read(true).custom_flags(OPEN_REPARSE_POINT).open(path)
+}
+
+/// Who replaces a file that is open gets `ERROR_ACCESS_DENIED`, and a scanner that has opened the
+/// new one `ERROR_SHARING_VIOLATION`.
+pub(in super::super) fn is_in_use(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| IN_USE.contains(&code))
 }
 
 /// Pipes have a namespace of their own here.

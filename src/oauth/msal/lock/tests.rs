@@ -33,6 +33,30 @@ fn it_is_beside_the_cache_while_held_and_gone_afterwards() {
     drop(take(&cache).expect("free again"));
 }
 
+/// Windows denies a file that is just being deleted: seen after a long wait, too.
+#[test]
+fn who_is_denied_for_a_moment_goes_on_waiting() {
+    let denied = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+    let (mut busy_until, mut tries) = (Instant::now() + DENIED_LIMIT + RETRY, 0);
+    let taken = wait(Duration::from_secs(20), || {
+        tries += 1;
+        match (Instant::now() < busy_until, tries % 2) {
+            (true, _) => Ok(None),
+            (false, 0) => denied(),
+            (false, _) => Ok(Some(())),
+        }
+    });
+    assert!(matches!(taken, Ok(Some(()))), "{taken:?}");
+    busy_until = Instant::now() + RETRY * 3;
+    let taken = wait::<()>(DENIED_LIMIT * 3, || match Instant::now() < busy_until {
+        true => Ok(None),
+        false => denied(),
+    });
+    let refused = taken.expect_err("a matter of rights");
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    assert!(busy_until.elapsed() >= DENIED_LIMIT);
+}
+
 #[test]
 fn a_file_that_a_dead_process_has_left_is_no_obstacle() {
     let folder = folder();
