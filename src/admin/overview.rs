@@ -65,7 +65,7 @@ fn roles(site: &Arc<Site>, member: &Member, snapshot: &Snapshot, now: SystemTime
                     table.stack {
                         thead { tr {
                             th scope="col" { "Role" } th scope="col" { "State" }
-                            th scope="col" { "Provider" } th scope="col" { "Token" }
+                            th scope="col" { "Token" }
                             th scope="col" { "Last success" } th scope="col" { "Last failure" }
                             th scope="col" { "Prove it" }
                         } }
@@ -95,10 +95,9 @@ fn role_row(
         tr {
             th scope="row" {
                 a href=(format!("/role/{}", segment(&role.name))) { (role.name) }
-                div.dim { (role.summary) }
+                div.dim.text { (role.summary) }
             }
             td data-label="State" { (badge(condition.grade)) (counts(row)) }
-            td data-label="Provider" { (role.provider) }
             td data-label="Token" { (token(role, &condition, now)) }
             td data-label="Last success" { (moment_or(condition.last_success, now, "none yet")) }
             td data-label="Last failure" { (failure(&condition, now)) }
@@ -136,9 +135,9 @@ fn failure(condition: &Condition, now: SystemTime) -> Markup {
                 (moment(failure.at, now))
                 @if let Some(reference) = &failure.reference { ", reference " code { (reference) } }
                 @if failure.lasts {
-                    div { (failure.text) }
+                    div.text { (failure.text) }
                 } @else {
-                    div.dim { "over: " (failure.text) }
+                    div.dim.text { "over: " (failure.text) }
                 }
             }
         }

@@ -75,7 +75,7 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             td data-label="Application" {
                 code { (row.client_id) } div.dim { "tenant " code { (row.tenant) } }
             }
-            td data-label="Permissions" { (row.scopes.join(" ")) }
+            td data-label="Permissions" { div.text { (row.scopes.join(" ")) } }
             td data-label="Token ends" { (moment_or(row.token_expires, now, "none yet")) }
             td data-label="Renewed" {
                 (moment_or(row.renewed_at, now, "unknown"))
@@ -84,7 +84,7 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             td data-label="Last used" { (moment_or(row.last_used, now, "unknown")) }
             td data-label="Last error" {
                 @match &row.last_error {
-                    Some((at, text)) => { (moment(*at, now)) div { (text) } }
+                    Some((at, text)) => { (moment(*at, now)) div.text { (text) } }
                     None => { span.dim { "none" } }
                 }
             }
@@ -98,7 +98,8 @@ pub(super) fn sessions(snapshot: &Snapshot, now: SystemTime) -> Markup {
     html! {
         section aria-labelledby="sessions-title" {
             h2 #sessions-title { "Open sessions" }
-            div.scroll #sessions data-live {
+            div.scroll.long #sessions data-live tabindex="0" role="region"
+                aria-labelledby="sessions-title" {
                 @if rows.is_empty() {
                     p.dim { "None." }
                 } @else {
@@ -164,7 +165,8 @@ pub(super) fn clients(site: &Arc<Site>, snapshot: &Snapshot, now: SystemTime) ->
         section aria-labelledby="clients-title" {
             h2 #clients-title { "Clients seen" }
             p { a #clients-csv href="/clients.csv" { "Download all as CSV" } }
-            div.scroll #clients data-live {
+            div.scroll.long #clients data-live tabindex="0" role="region"
+                aria-labelledby="clients-title" {
                 @if rows.is_empty() {
                     p.dim { "None since the start." }
                 } @else {
