@@ -95,7 +95,7 @@ fn role_row(
         tr {
             th scope="row" {
                 a href=(format!("/role/{}", segment(&role.name))) { (role.name) }
-                div.dim.text { (role.summary) }
+                div.dim.text title=(role.summary) { (short(&role.summary)) }
             }
             td data-label="State" { (badge(condition.grade)) (counts(row)) }
             td data-label="Token" { (token(role, &condition, now)) }
@@ -106,11 +106,17 @@ fn role_row(
     }
 }
 
+/// A summary without identifiers, which the role's own page shows.
+fn short(summary: &str) -> &str {
+    summary.split_once(", application ").map_or(summary, |(short, _)| short)
+}
+
 fn counts(row: Option<&RoleRow>) -> Markup {
     html! {
         @if let Some(row) = row {
-            div.dim {
-                (row.sent) " sent, " (row.opened) " opened, " (row.failures) " failed"
+            div.dim.counts {
+                span { (row.sent) " sent, " } span { (row.opened) " opened, " }
+                span { (row.failures) " failed" }
             }
         }
     }
@@ -182,6 +188,25 @@ async fn expiring(site: &Arc<Site>, now: SystemTime) -> Markup {
                 }
                 (tables::rest(near.len()))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_row_names_the_mailbox_and_no_identifiers() {
+        for (summary, expected) in [
+            (
+                "sends by Microsoft 365 (Graph) as jo@example.com, application 1-2 in tenant 3 with \
+              its own secret",
+                "sends by Microsoft 365 (Graph) as jo@example.com",
+            ),
+            ("sends by SMTP to smtp.example.com", "sends by SMTP to smtp.example.com"),
+        ] {
+            assert_eq!(short(summary), expected);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::units::{brief, octets, span};
+use super::units::{brief, count, octets, span};
 use crate::telemetry::activity::{HISTORY_POINTS, HISTORY_STEP, Point};
 
 /// Size of the drawing in its own units; the style sheet scales it.
@@ -59,16 +59,16 @@ fn messages(history: &[Point]) -> Plot {
         values: history.iter().map(|point| Some(f64::from(value(point)))).collect(),
         bars: true,
     };
-    let total = |value: fn(&Point) -> u32| history.iter().map(|p| u64::from(value(p))).sum::<u64>();
+    let total = |value: fn(&Point) -> u32| history.iter().map(|p| value(p) as usize).sum::<usize>();
     let most = history.iter().map(|p| p.sent.max(p.opened).max(p.failures)).max().unwrap_or(0);
     Plot {
         id: "plot-messages",
         title: "Mail (number in 30 s)",
         description: format!(
-            "{} messages sent, {} mailboxes opened, {} failures {}",
-            total(|p| p.sent),
-            total(|p| p.opened),
-            total(|p| p.failures),
+            "{}, {}, {} {}",
+            count(total(|p| p.sent), "message sent", "messages sent"),
+            count(total(|p| p.opened), "mailbox opened", "mailboxes opened"),
+            count(total(|p| p.failures), "failure", "failures"),
             period()
         ),
         scale: [most.to_string(), halved(most)],

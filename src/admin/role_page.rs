@@ -90,8 +90,8 @@ fn facts(role: &RoleInfo, row: Option<&RoleRow>, condition: &Condition, now: Sys
                 @if let Some(row) = row {
                     dt { "Since the start" }
                     dd {
-                        (row.sent) " messages sent, " (row.opened) " mailboxes opened, "
-                        (row.failures) " failures, " (super::units::octets(row.octets))
+                        (row.sent) " sent, " (row.opened) " opened, " (row.failures) " failed, "
+                        (super::units::octets(row.octets))
                     }
                 }
                 @for expiry in &condition.near {

@@ -75,7 +75,7 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             td data-label="Application" {
                 code { (row.client_id) } div.dim { "tenant " code { (row.tenant) } }
             }
-            td data-label="Permissions" { div.text { (row.scopes.join(" ")) } }
+            td data-label="Permissions" { div.text { (permissions(&row.scopes)) } }
             td data-label="Token ends" { (moment_or(row.token_expires, now, "none yet")) }
             td data-label="Renewed" {
                 (moment_or(row.renewed_at, now, "unknown"))
@@ -90,6 +90,14 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             }
         }
     }
+}
+
+/// Graph's permissions go by their names alone, as its documentation has them.
+fn permissions(scopes: &[String]) -> String {
+    let name = |scope: &String| {
+        scope.strip_prefix("https://graph.microsoft.com/").unwrap_or(scope).to_owned()
+    };
+    scopes.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
 /// Open sessions.
@@ -273,7 +281,11 @@ mod tests {
             name: Some("Jo <Doe>".to_owned()),
             tenant: "t".to_owned(),
             client_id: "c".to_owned(),
-            scopes: vec!["Mail.Send".to_owned(), "Mail.ReadWrite".to_owned()],
+            scopes: vec![
+                "https://graph.microsoft.com/Mail.Send".to_owned(),
+                "Mail.ReadWrite".to_owned(),
+                "https://outlook.office.com/SMTP.Send".to_owned(),
+            ],
             token_expires: Some(now + Duration::from_secs(600)),
             renewed_at: Some(now),
             lapses_at: Some(now + Duration::from_secs(86_400 * 90)),
@@ -283,7 +295,7 @@ mod tests {
         let table = account_table(&[row], now).into_string();
         for text in [
             "Jo &lt;Doe&gt;",
-            "Mail.Send Mail.ReadWrite",
+            ">Mail.Send Mail.ReadWrite https://outlook.office.com/SMTP.Send<",
             ">in 90 d<",
             ">in 10 min<",
             "sign in again",
