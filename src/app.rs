@@ -7,7 +7,9 @@
 mod notes;
 mod page;
 mod roles;
+mod signed_in;
 mod verify;
+mod warnings;
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -19,8 +21,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::notes::not_in_effect;
+pub use self::page::PASSWORD_FILE as PAGE_PASSWORD_FILE;
 pub use self::roles::accounts;
-pub use self::verify::{OnStep, Verifier, expiry_sentence, listener_expiry};
+pub use self::verify::{OnStep, Verifier};
+use self::warnings::Warnings;
+pub use self::warnings::listener_expiry;
 use crate::admin::{self, AdminListeners, Page};
 use crate::config::{Config, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
@@ -89,6 +94,9 @@ pub struct App {
     admin: AdminListeners,
     page: Page,
     first_password: Option<Secret>,
+    accounts: oauth::Accounts,
+    /// Sign-ins that must not lapse.
+    kept: Vec<oauth::Kept>,
     /// Where the clients seen are kept.
     clients: PathBuf,
     /// Held for as long as the store is in use.
@@ -108,7 +116,6 @@ impl App {
         let activity = Activity::new();
         let built = roles::build(config, &client_tls, store)?;
         let tls = server_tls(config)?;
-        let password = page::password(config)?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
             roles: built.roles.clone(),
@@ -122,11 +129,24 @@ impl App {
         };
         let listeners = Listeners::bind(&config.listen)?;
         let admin = AdminListeners::bind(&config.admin.listen).await?;
+        // Last: one that is made in a start that fails would be kept, and nobody would have seen it.
+        let password = page::password(config)?;
+        let (accounts, kept) = (built.accounts.clone(), signed_in::kept(config));
         let parts = page::Parts { built, activity, tls, password_hash: password.hash };
         let page = page::build(config, &client_tls, parts)?;
         let first_password = password.made;
         let clients = state.join("clients.json");
-        Ok(Self { listeners, context, admin, page, first_password, clients, _lock: lock })
+        Ok(Self {
+            listeners,
+            context,
+            admin,
+            page,
+            first_password,
+            accounts,
+            kept,
+            clients,
+            _lock: lock,
+        })
     }
 
     /// What is bound, with the ports that were picked.
@@ -150,6 +170,10 @@ impl App {
         let kept = CancellationToken::new();
         let keeper = Arc::clone(&self.context.activity).keep(self.clients, kept.clone());
         let keeper = tokio::spawn(keeper);
+        let warnings = Warnings::new(&self.page, self.kept.clone());
+        let warnings = tokio::spawn(warnings.tell(kept.clone()));
+        let page_at = self.admin.bound().first().copied();
+        tokio::spawn(signed_in::keep(self.accounts, self.kept, page_at, stopping.clone()));
         // The sender stays: without it the accept loops would take no further connection.
         let (_contexts, contexts) = watch::channel(Arc::new(self.context));
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
@@ -163,7 +187,7 @@ impl App {
         }
         page.abort();
         kept.cancel();
-        let _ = keeper.await;
+        let _ = tokio::join!(keeper, warnings);
     }
 }
 

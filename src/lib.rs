@@ -12,10 +12,11 @@
 //! | [`mail`] | neutral types; the traits [`mail::Upstream`] and [`mail::Submission`] |
 //! | [`frontend`] | listeners, logins, sessions, the copy loop |
 //! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; sends and serves mailboxes over Graph |
-//! | [`oauth`] | token sources, one file per grant; sign-in; the account cache |
+//! | [`oauth`] | token sources, one file per grant; signing in; the account cache |
 //! | `sandbox` | the make-believe cloud of the demo and the tests |
 //! | [`store`] | what survives a restart: index of mailboxes, messages on disk |
-//! | [`tls`], [`secret`], [`telemetry`] | certificates and streams; what never prints; logs, activity, metrics |
+//! | [`telemetry`] | the log; what happens (activity); metrics |
+//! | [`tls`], [`secret`], [`platform`] | certificates and streams; what never prints; what differs between systems |
 //!
 //! # How data flows
 //! A client connects to a listener in [`frontend`]. Its session feeds bytes to [`protocol`], gets a
@@ -23,13 +24,15 @@
 //! [`mail::Upstream`] opens the mailbox: an IMAP or POP3 service's turns the session into a byte relay,
 //! one of Microsoft 365 is a [`mail::Mailbox`] that the session drives command by command, with Graph
 //! and [`store`] behind it. For SMTP, envelope and message go through [`mail::Submission`] to an SMTP
-//! service or to Graph.
+//! service or to Graph. Tokens come from [`oauth::TokenSource`]; a person's sign-in, begun by [`cli`] or
+//! [`admin`], goes into the account cache, where the token sources find it.
 //!
 //! # What always holds
 //! - 250 after DATA means that the upstream has taken the message.
 //! - The envelope alone decides who receives.
 //! - An upstream's failure is never told as a wrong password.
 //! - A UID is on the disk before a client hears of it, and never names another message.
+//! - A new refresh token is on the disk before its access token is used.
 //! - A secret is a [`secret::Secret`] from the moment it is read.
 
 pub mod admin;

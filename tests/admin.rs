@@ -1,11 +1,12 @@
 //! The web page of the real program, over raw HTTP: who gets in, who does not, and what it tells.
 
-mod browser;
+pub mod browser;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use self::browser::{Browser, form};
+pub use self::browser::Browser;
+use self::browser::form;
 use crate::harness::cloud::Cloud;
 use crate::harness::{PASSWORD, Proxy, have, python, run};
 
@@ -19,7 +20,8 @@ fn printed_password(proxy: &Proxy) -> String {
     line.and_then(|line| line.split_whitespace().nth(1)).expect("a password").to_owned()
 }
 
-fn log_in(proxy: &Proxy) -> Browser {
+/// A browser that is in.
+pub fn log_in(proxy: &Proxy) -> Browser {
     let mut browser = Browser::new(proxy.address("HTTP"));
     let answer = browser.post("/login", &form(&[("password", &printed_password(proxy))]));
     assert_eq!(answer.status, 303, "{}", answer.body);
@@ -72,17 +74,20 @@ fn wrong_passwords_lock_out_with_the_same_answer() {
     let mut guess = |password: &str| browser.post("/login", &form(&[("password", password)]));
     let first = guess("wrong 0");
     assert_eq!(first.status, 403);
-    for number in 1..8 {
-        let answer = guess(&format!("wrong {number}"));
-        assert_eq!((answer.status, &answer.body), (403, &first.body));
-    }
-    let locked = guess(&printed_password(&proxy));
+    // The first lock lasts a second, which a machine that is busy with other tests may sleep through.
+    let password = printed_password(&proxy);
+    let locked = (0..10).find_map(|round| {
+        for number in 0..if round == 0 { 4 } else { 5 } {
+            let answer = guess(&format!("wrong {round}.{number}"));
+            assert_eq!((answer.status, &answer.body), (403, &first.body));
+        }
+        Some(guess(&password)).filter(|answer| answer.status != 303)
+    });
+    let locked = locked.expect("five wrong passwords lock out");
     assert_eq!((locked.status, &locked.body), (403, &first.body), "locked out, and not told");
     let healthy = browser.get("/healthz");
     assert_eq!((healthy.status, healthy.body.as_str()), (200, "ok\n"), "no login needed");
-    for number in 0..8 {
-        assert!(!proxy.log().contains(&format!("wrong {number}")));
-    }
+    assert!(!proxy.log().contains("wrong "), "no password is logged");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The commands as a user types them: help, exit codes, and sentences that say what to do.
 
+mod codes;
 mod importing;
 mod mistakes;
 mod proofs;
+mod public_roles;
 mod tokens;
+mod trips;
 mod verify;
 
 use std::path::Path;

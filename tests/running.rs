@@ -58,6 +58,8 @@ fn a_taken_port_is_exit_code_1_and_named() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(&address.to_string()), "{stderr}");
+    let hash = folder.path().join("state/admin-password.hash");
+    assert!(!hash.exists(), "a password that nobody has seen");
 }
 
 #[test]
@@ -65,10 +67,16 @@ fn the_demo_goes_round() {
     let output = run(command().args(["demo", "--once"]), b"");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
-    for role in ["Microsoft 365", "Gmail"] {
-        for way in
-            ["Gmail by IMAP", "Gmail by POP3", "Microsoft 365 by IMAP", "Microsoft 365 by POP3"]
-        {
+    assert!(stdout.contains("sales@contoso.example is signed in, granted: "), "{stdout}");
+    for role in ["Microsoft 365", "Signed-in user", "Gmail"] {
+        for way in [
+            "Gmail by IMAP",
+            "Gmail by POP3",
+            "Microsoft 365 by IMAP",
+            "Microsoft 365 by POP3",
+            "the signed-in user by IMAP",
+            "the signed-in user by POP3",
+        ] {
             let same = stdout.lines().any(|line| {
                 line.starts_with(&format!("{role}: read back from {way}: "))
                     && line.ends_with("the same")

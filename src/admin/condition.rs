@@ -200,7 +200,7 @@ pub(super) mod tests {
 
     use super::super::report::{RoleReport, Step, Subject};
     use super::*;
-    use crate::oauth::{AccessToken, Error, TokenSource};
+    use crate::oauth::{AccessToken, Ending, Error, TokenSource};
 
     /// A token source of which only the status matters.
     #[derive(Default)]
@@ -343,6 +343,7 @@ pub(super) mod tests {
     #[test]
     fn what_ends_soon_is_told_and_what_lasts_comes_first() {
         let ends = |seconds| Expiry {
+            kind: Ending::Secret,
             what: "the secret".to_owned(),
             at: at(seconds),
             fix: "make another".to_owned(),

@@ -1,12 +1,11 @@
 //! Accepts connections and drives HTTP/1.1 on them.
 //!
 //! Danger: a client that connects and says nothing, sends a head without end or never reads its
-//! answer holds memory for ever. Rule: connections are counted, heads and bodies have sizes, and
+//! answer holds memory for ever. Rule: connections are counted ([`Places`]), heads and bodies have sizes, and
 //! handshake, head, request and connection each have their time.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -15,15 +14,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::places::Places;
 use crate::tls::ServerTls;
-
-/// Connections at the same time, all addresses together: a browser opens six, a probe one.
-pub(super) const MAX_CONNECTIONS: usize = 128;
 
 /// A request's head: a cookie jar of 8 kB and a browser's own fields fit twice.
 const MAX_HEAD: usize = 32 * 1024;
@@ -62,18 +58,18 @@ pub(super) struct Server {
     pub tls: Option<ServerTls>,
     pub router: Router,
     /// Shared by all listeners.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
 }
 
 impl Server {
     /// Accepts until told to stop, then lets the open connections finish.
     pub async fn run(self, stopping: CancellationToken) {
         let connections = TaskTracker::new();
-        while let Some(stream) = self.next(&stopping).await {
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { continue };
+        while let Some((stream, address)) = self.next(&stopping).await {
+            let Some(place) = self.places.take(address.ip()) else { continue };
             let (tls, router, stopping) = (self.tls.clone(), self.router.clone(), stopping.clone());
             connections.spawn(async move {
-                connection(stream, tls, router, stopping).await;
+                connection(stream, address, tls, router, stopping).await;
                 drop(place);
             });
         }
@@ -82,14 +78,14 @@ impl Server {
         let _ = timeout(FINISH_PATIENCE * 2, connections.wait()).await;
     }
 
-    async fn next(&self, stopping: &CancellationToken) -> Option<TcpStream> {
+    async fn next(&self, stopping: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
         loop {
             let accepted = tokio::select! {
                 () = stopping.cancelled() => return None,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => return Some(stream),
+                Ok(accepted) => return Some(accepted),
                 Err(error) => {
                     tracing::warn!(%error, "the web page can't accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -101,11 +97,11 @@ impl Server {
 
 async fn connection(
     stream: TcpStream,
+    address: SocketAddr,
     tls: Option<ServerTls>,
     router: Router,
     stopping: CancellationToken,
 ) {
-    let Ok(address) = stream.peer_addr() else { return };
     let _ = stream.set_nodelay(true);
     // A socket for both families shows 127.0.0.1 as ::ffff:127.0.0.1.
     let peer = Peer { address: address.ip().to_canonical(), tls: tls.is_some() };

@@ -1,8 +1,9 @@
 //! The clients as a table for a spreadsheet (RFC 4180).
 //!
 //! Danger: a login is a stranger's text, and a spreadsheet runs what begins with `=`. Rule: every
-//! text cell is quoted, and one that a spreadsheet would take for a formula gets an apostrophe in
-//! front of it (OWASP, CSV injection).
+//! text cell is quoted, and where a spreadsheet could take something for the beginning of a formula it
+//! gets an apostrophe in front of it (OWASP, CSV injection). That is not only the beginning of a cell:
+//! where lists are divided by semicolons, spreadsheets take our lines apart at those.
 
 use super::units::machine_stamp;
 use crate::telemetry::activity::ClientRow;
@@ -39,12 +40,33 @@ fn yes(value: bool) -> &'static str {
 }
 
 fn cell(text: &str) -> String {
-    let guard = match text.trim_start().chars().next() {
-        Some('=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}') => "'",
-        _ if text.starts_with(['\t', '\r', '\n']) => "'",
-        _ => "",
-    };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    let mut cell = String::from("\"");
+    if text.starts_with(['\t', '\r', '\n']) {
+        cell.push('\'');
+    }
+    let mut may_begin = true;
+    for c in text.chars() {
+        if may_begin && begins_formula(c) {
+            cell.push('\'');
+        }
+        may_begin = divides(c) || (may_begin && c.is_whitespace());
+        if c == '"' {
+            cell.push('"');
+        }
+        cell.push(c);
+    }
+    cell.push('"');
+    cell
+}
+
+/// Full-width signs too: some spreadsheets take them for the others.
+fn begins_formula(c: char) -> bool {
+    matches!(c, '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
+}
+
+/// Behind which a spreadsheet may begin a cell, whatever its list separator is.
+fn divides(c: char) -> bool {
+    matches!(c, ',' | ';' | '|' | '"' | '\t' | '\r' | '\n')
 }
 
 #[cfg(test)]
@@ -63,11 +85,17 @@ mod tests {
             ("+1", "\"'+1\""),
             ("-1", "\"'-1\""),
             ("@SUM", "\"'@SUM\""),
-            (" =1", "\"' =1\""),
-            ("\t=1", "\"'\t=1\""),
+            (" =1", "\" '=1\""),
+            ("\t=1", "\"'\t'=1\""),
             ("\rx", "\"'\rx\""),
             ("a\r\nb", "\"a\r\nb\""),
             ("\u{ff1d}1", "\"'\u{ff1d}1\""),
+            // Where lists are divided by semicolons, the line is taken apart in the middle of a cell.
+            ("erp;=cmd()", "\"erp;'=cmd()\""),
+            ("erp;\"=cmd()", "\"erp;\"\"'=cmd()\""),
+            ("erp; @cmd", "\"erp; '@cmd\""),
+            ("erp,+1\t-1\n=1", "\"erp,'+1\t'-1\n'=1\""),
+            ("jo@example.com 1.0-rc1", "\"jo@example.com 1.0-rc1\""),
         ] {
             assert_eq!(cell(text), expected);
         }

@@ -4,8 +4,9 @@
 //! rebinding) and read the page, or have the browser post a form to it (cross-site request, login
 //! CSRF). Rule: the name in the address must be `localhost`, an IP address or a name of our own
 //! certificate, whichever port stands behind it (tunnels change it, and rebinding needs a name);
-//! whatever is not a plain read must come from this very origin, as browsers always say. The answer
-//! tells the browser to load nothing from outside and to show the page in nobody's frame.
+//! whatever is not a plain read must come from this very origin, as browsers always say; another site
+//! may lead to a page by a link, and load or frame none. The answer tells the browser to load nothing
+//! from outside and to show the page in nobody's frame.
 //!
 //! The referrer policy is `same-origin`: with `no-referrer` browsers send `Origin: null` with our
 //! own forms (Fetch, "append a request Origin header"), which could not be told from a stranger's.
@@ -31,8 +32,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
-/// A day: long enough between two visits, short enough when TLS is turned off again. It is never
-/// sent on loopback, whose name all local web servers share.
+/// A day: long enough between two visits, short enough when TLS is turned off again. It is sent under
+/// names of the certificate only: `localhost` is the name of all web servers of a machine, and a
+/// browser that took it would reach none of the others, nor the redirect of a sign-in.
 const TRANSPORT: &str = "max-age=86400";
 
 /// Why a request is not even looked at.
@@ -74,7 +76,12 @@ pub(super) fn admit(
     if !is_ours(name, names) {
         return Err(Refusal::Host);
     }
-    match *method == Method::GET || *method == Method::HEAD || is_same_origin(headers, host, tls) {
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    let may_pass = match is_read {
+        true => is_link_or_ours(headers),
+        false => is_same_origin(headers, host, tls),
+    };
+    match may_pass {
         true => Ok(()),
         false => Err(Refusal::Origin),
     }
@@ -86,6 +93,17 @@ fn host<'a>(uri: &Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let host = fields.next()?.to_str().ok()?;
     let agrees = uri.authority().is_none_or(|named| named.as_str().eq_ignore_ascii_case(host));
     (fields.next().is_none() && agrees).then_some(host)
+}
+
+/// Whether the browser knows us by a name that is ours alone. The request was let in.
+pub(super) fn is_own_name(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(split);
+    host.is_some_and(|(name, _)| !is_ours(name, &[]))
+}
+
+/// The port of the address by which the browser knows us; `None`: that of the scheme.
+pub(super) fn port(headers: &HeaderMap) -> Option<u16> {
+    split(headers.get(header::HOST)?.to_str().ok()?)?.1
 }
 
 /// Name and port, where there is one.
@@ -124,6 +142,15 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Other sites, and other web servers of this machine ("same-site"), may only lead here: what they
+/// load in the background or in a frame tells them something even where they can't read it (Fetch
+/// Metadata, "resource isolation policy").
+fn is_link_or_ours(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|field| field == value);
+    let is_foreign = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+    !is_foreign || (says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document"))
+}
+
 /// Browsers send `Origin` with every post, and most say besides how it relates to us. A request that
 /// says neither is no browser's, or one's that hides it: not taken.
 fn is_same_origin(headers: &HeaderMap, host: &str, tls: bool) -> bool {
@@ -144,12 +171,12 @@ fn is_same_origin(headers: &HeaderMap, host: &str, tls: bool) -> bool {
     }
 }
 
-/// Puts the fields of every answer in.
-pub(super) fn protect(headers: &mut HeaderMap, tls: bool) {
+/// Puts the fields of every answer in; with `strict`, browsers come back over TLS only.
+pub(super) fn protect(headers: &mut HeaderMap, strict: bool) {
     for (name, value) in FIELDS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if tls {
+    if strict {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TRANSPORT));
     }
 }
@@ -252,8 +279,27 @@ mod tests {
                 let expected = if *right { Ok(()) } else { Err(Refusal::Origin) };
                 assert_eq!(verdict, expected, "{method} {fields:?} {tls}");
             }
-            assert_eq!(admit(&Method::GET, &uri, &all, *tls, &[]), Ok(()), "{fields:?}");
+            let is_foreign = fields.iter().any(|(_, value)| value.ends_with("-site"));
+            let expected = if is_foreign { Err(Refusal::Origin) } else { Ok(()) };
+            assert_eq!(admit(&Method::GET, &uri, &all, *tls, &[]), expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_ours_alone_when_it_is_of_the_certificate() {
+        for (host, own, port) in [
+            ("proxy.example.com:8025", true, Some(8025)),
+            ("proxy.example.com", true, None),
+            ("localhost:8025", false, Some(8025)),
+            ("LOCALHOST", false, None),
+            ("192.0.2.7:1", false, Some(1)),
+            ("[::1]:443", false, Some(443)),
+            ("localhost:x", false, None),
+        ] {
+            let fields = headers(&[("host", host)]);
+            assert_eq!((is_own_name(&fields), super::port(&fields)), (own, port), "{host}");
+        }
+        assert!(!is_own_name(&HeaderMap::new()));
     }
 
     #[test]

@@ -1,29 +1,42 @@
 //! `/healthz` for probes and `/metrics` for Prometheus.
 //!
 //! Danger: a probe that tells strangers about roles and failures; figures that are read only by
-//! whoever has no password because the scraper can't log in. Rule: the health check says one word;
-//! the metrics are for this machine, or for who knows the page's password (HTTP Basic, RFC 7617).
+//! whoever has no password because the scraper can't log in; a reverse proxy on this machine makes
+//! the whole world look like this machine. Rule: the health check says one word; the metrics are for
+//! a request of this machine that nobody has passed on, or for who knows the page's password (HTTP
+//! Basic, RFC 7617).
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::connection::Peer;
 use super::site::{Site, plain};
-use crate::oauth::Expiry;
+use crate::oauth::{Ending, Expiry};
 use crate::secret::Secret;
-use crate::telemetry::metrics::{
-    Credential, set_credential_expiry, set_sign_in_expiry, set_token_expiry,
-};
+use crate::telemetry::metrics::{Credential, Ends};
 
 /// The user name of `/metrics`.
 const USER: &str = "admin";
+
+/// Fields by which a proxy says for whom it asks (RFC 7239, RFC 9110 section 7.6.3, and habits).
+const PASSED_ON: &[&str] = &[
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
 
 /// Asks for the password (RFC 9110 section 11.6.1).
 const CHALLENGE: &str = "Basic realm=\"authbridge\", charset=\"UTF-8\"";
@@ -51,25 +64,34 @@ pub(super) async fn ready(State(site): State<Arc<Site>>) -> Response {
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,
     Extension(peer): Extension<Peer>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
-    if !may_read(&site, peer, &headers).await {
+    if !may_read(&site, peer, version, &headers).await {
         let text = "User name admin and the web page's password, please.";
         let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
         return (challenge, plain(StatusCode::UNAUTHORIZED, text)).into_response();
     }
-    measure(&site, SystemTime::now()).await;
-    ([(header::CONTENT_TYPE, MEDIA_TYPE)], site.page.recorder.render()).into_response()
+    let page = measured(&site, SystemTime::now()).await;
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
 }
 
-async fn may_read(site: &Site, peer: Peer, headers: &HeaderMap) -> bool {
-    if peer.address.is_loopback() {
+async fn may_read(site: &Site, peer: Peer, version: Version, headers: &HeaderMap) -> bool {
+    if peer.address.is_loopback() && !is_passed_on(version, headers) {
         return true;
     }
-    match basic_password(headers) {
-        Some(password) => site.page.actions.password_is_right(peer.address, password).await,
-        None => false,
+    let Some(password) = basic_password(headers) else { return false };
+    let is_right = site.page.actions.password_is_right(peer.address, password).await;
+    if !is_right {
+        tracing::warn!(address = %peer.address, "a login for /metrics was refused");
     }
+    is_right
+}
+
+/// True when a proxy asks for somebody else. nginx says nothing of the sort unless it is told to, but
+/// asks in HTTP/1.0, which no scraper has spoken for twenty years.
+fn is_passed_on(version: Version, headers: &HeaderMap) -> bool {
+    version < Version::HTTP_11 || PASSED_ON.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The password of an `Authorization: Basic` field for [`USER`].
@@ -84,41 +106,42 @@ fn basic_password(headers: &HeaderMap) -> Option<Secret> {
     (user == USER).then(|| Secret::new(password))
 }
 
-/// Sets the gauges that only change with the clock.
-async fn measure(site: &Site, now: SystemTime) {
-    for role in &site.page.roles {
-        let Some(tokens) = &role.tokens else { continue };
-        for subject in tokens.snapshot() {
+/// The page, with what changes by the clock alone as it is now.
+async fn measured(site: &Site, now: SystemTime) -> String {
+    // A cache that can't be read is told on the page and by `check`.
+    let accounts = site.page.accounts.list().await.unwrap_or_default();
+    let sources = site.page.roles.iter().filter_map(|role| Some((role, role.tokens.as_ref()?)));
+    let known: Vec<_> = sources
+        .map(|(role, tokens)| (role.name.as_str(), tokens.snapshot(), tokens.expiries()))
+        .collect();
+    let mut ends = Ends::default();
+    for (role, subjects, expiries) in &known {
+        for subject in subjects {
             if let Some(end) = subject.expires_at {
-                set_token_expiry(&role.name, &subject.subject, seconds(end, now));
+                ends.token(role, &subject.subject, seconds(end, now));
             }
         }
-        credentials(&role.name, &tokens.expiries(), now);
+        credentials(&mut ends, role, expiries, now);
     }
-    credentials(LISTENERS, &site.page.expiries, now);
-    // A cache that can't be read is told on the page and by `check`.
-    for account in site.page.accounts.list().await.unwrap_or_default() {
+    credentials(&mut ends, LISTENERS, &site.page.expiries, now);
+    for account in &accounts {
         if let Some(end) = account.lapses_at {
-            set_sign_in_expiry(&account.username, seconds(end, now));
+            ends.sign_in(&account.username, &account.client_id, seconds(end, now));
         }
     }
+    site.page.recorder.render(&ends)
 }
 
-/// The first end of each kind.
-fn credentials(role: &str, expiries: &[Expiry], now: SystemTime) {
-    for (credential, is_certificate) in
-        [(Credential::Secret, false), (Credential::Certificate, true)]
-    {
-        let of_kind = expiries.iter().filter(|expiry| names_certificate(expiry) == is_certificate);
-        if let Some(end) = of_kind.map(|expiry| expiry.at).min() {
-            set_credential_expiry(role, credential, seconds(end, now));
-        }
+fn credentials<'a>(ends: &mut Ends<'a>, role: &'a str, expiries: &[Expiry], now: SystemTime) {
+    for expiry in expiries {
+        let credential = match expiry.kind {
+            Ending::Secret => Credential::Secret,
+            Ending::Certificate | Ending::ListenerCertificate => Credential::Certificate,
+            // Has a family of its own.
+            Ending::SignIn { .. } => continue,
+        };
+        ends.credential(role, credential, seconds(expiry.at, now));
     }
-}
-
-/// An end says of what it is in words that begin with its kind; all but certificates are secrets.
-fn names_certificate(expiry: &Expiry) -> bool {
-    expiry.what.to_ascii_lowercase().contains("certificate")
 }
 
 /// Negative once it has ended.

@@ -17,7 +17,7 @@ use maud::html;
 use super::connection::Peer;
 use super::frame;
 use super::sessions::{clear_cookie, set_cookie};
-use super::site::{Posted, Site, cookie, field, fields, plain, see_other};
+use super::site::{Posted, Site, cookie, cookie_for, field, fields, plain, see_other};
 use crate::secret::Secret;
 
 /// For a wrong password, a lock-out and a service that is too busy to know.
@@ -61,7 +61,8 @@ pub(super) async fn log_in(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
-    let old = cookie(request.headers()).map(str::to_owned);
+    let old = cookie(&site, request.headers(), peer.tls).map(str::to_owned);
+    let name = cookie_for(request.headers(), peer.tls);
     let fields = match fields(request, &site).await {
         Ok(fields) => fields,
         Err(refusal) => return refusal,
@@ -78,7 +79,7 @@ pub(super) async fn log_in(
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "The system gives no random numbers.");
     };
     tracing::info!(address = %peer.address, "logged in to the web page");
-    with_cookie(see_other("/"), &set_cookie(&value, peer.tls))
+    with_cookie(see_other("/"), &set_cookie(&name, &value, peer.tls))
 }
 
 /// Ends the session.
@@ -88,10 +89,11 @@ pub(super) async fn log_out(
     headers: HeaderMap,
     _posted: Posted,
 ) -> Response {
-    if let Some(cookie) = cookie(&headers) {
+    if let Some(cookie) = cookie(&site, &headers, peer.tls) {
         site.sessions.end(cookie);
     }
-    with_cookie(see_other("/login"), &clear_cookie(peer.tls))
+    let name = cookie_for(&headers, peer.tls);
+    with_cookie(see_other("/login"), &clear_cookie(&name, peer.tls))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {

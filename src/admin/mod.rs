@@ -18,6 +18,7 @@ mod job_page;
 mod jobs;
 mod login;
 mod overview;
+mod places;
 mod plots;
 pub mod report;
 mod role_page;
@@ -34,10 +35,10 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::connection::{MAX_CONNECTIONS, Server};
+use self::connection::Server;
+use self::places::Places;
 use self::report::RoleReport;
 use self::site::Site;
 use crate::oauth::sign_in::Wanted;
@@ -144,13 +145,13 @@ impl AdminListeners {
         let tls = page.tls.clone();
         let site = Arc::new(Site::new(page, stopping.clone()));
         let router = site::router(&site);
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::default();
         let servers = self.listeners.into_iter().zip(&self.bound).map(|(listener, address)| {
             let server = Server {
                 listener,
                 tls: (!is_plain(address)).then(|| tls.clone()),
                 router: router.clone(),
-                places: Arc::clone(&places),
+                places: places.clone(),
             };
             server.run(stopping.clone())
         });

@@ -4,6 +4,12 @@
 //! made at the login, of which only a digest is kept here; it ends after an hour without use, after
 //! twelve hours in any case, at the logout and with the process; each session has a token of its own
 //! that every change must carry.
+//!
+//! Cookies know no ports (RFC 6265 section 8.5): every web server under the same host name is sent
+//! ours when the administrator visits it, and may set one of the same name. The port in the name
+//! keeps those that mean no harm apart, a value that is of no session is passed over, and over TLS
+//! the prefix `__Host-` lets no other host set it. A hostile web server of this very machine could
+//! still use what it was sent, while the session lasts.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,8 +20,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::secret::Secret;
 
-/// The cookie's name.
-pub(super) const COOKIE: &str = "authbridge_session";
+/// What the cookie's name has in the middle.
+const NAME: &str = "authbridge_session";
+
+/// Cookies of our name that are looked at: browsers send one for each path.
+const MAX_VALUES: usize = 16;
 
 /// A browser that was left open on a desk.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -85,6 +94,17 @@ impl Sessions {
         Some(session.csrf.clone())
     }
 
+    /// The one value that is of an open session. Two such are somebody's attempt to put one over the
+    /// other: then there is none.
+    pub fn own<'a>(&self, values: impl Iterator<Item = &'a str>, now: Instant) -> Option<&'a str> {
+        let open = self.open();
+        let lives =
+            |value: &&str| open.get(&key_of(value)).is_some_and(|session| !session.is_over(now));
+        let mut living = values.take(MAX_VALUES).filter(lives);
+        let value = living.next()?;
+        living.all(|other| other == value).then_some(value)
+    }
+
     /// Ends a session.
     pub fn end(&self, cookie: &str) {
         self.open().remove(&key_of(cookie));
@@ -114,26 +134,35 @@ pub(super) fn random_hex<const OCTETS: usize>() -> Option<String> {
     Some(octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
-/// The session cookie's value among all cookies of a request (RFC 6265 section 4.2.1). A name that
-/// stands twice is somebody's attempt to put one over the other: then there is none.
-pub(super) fn cookie_of<'a>(fields: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut values = fields
+/// The cookie's name for those who know us by this port.
+pub(super) fn cookie_name(port: Option<u16>, tls: bool) -> String {
+    let prefix = if tls { "__Host-" } else { "" };
+    match port {
+        Some(port) => format!("{prefix}{NAME}_{port}"),
+        None => format!("{prefix}{NAME}"),
+    }
+}
+
+/// The values of that name among all cookies of a request (RFC 6265 section 4.2.1).
+pub(super) fn values_of<'a>(
+    fields: impl Iterator<Item = &'a str>,
+    name: &str,
+) -> impl Iterator<Item = &'a str> {
+    fields
         .flat_map(|field| field.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == COOKIE)
-        .map(|(_, value)| value);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+        .filter(move |(known, _)| *known == name)
+        .map(|(_, value)| value)
 }
 
 /// The `Set-Cookie` field that hands out a session.
-pub(super) fn set_cookie(value: &Secret, tls: bool) -> String {
-    format!("{COOKIE}={}; {}", value.expose(), attributes(tls))
+pub(super) fn set_cookie(name: &str, value: &Secret, tls: bool) -> String {
+    format!("{name}={}; {}", value.expose(), attributes(tls))
 }
 
 /// The `Set-Cookie` field that takes it back.
-pub(super) fn clear_cookie(tls: bool) -> String {
-    format!("{COOKIE}=; Max-Age=0; {}", attributes(tls))
+pub(super) fn clear_cookie(name: &str, tls: bool) -> String {
+    format!("{name}=; Max-Age=0; {}", attributes(tls))
 }
 
 fn attributes(tls: bool) -> &'static str {
@@ -204,31 +233,62 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_found_among_others_and_only_once() {
+    fn cookies_are_found_among_others() {
         for (fields, expected) in [
-            (vec!["authbridge_session=abc"], Some("abc")),
-            (vec!["a=b; authbridge_session=abc; c=d"], Some("abc")),
-            (vec!["a=b", "authbridge_session=abc"], Some("abc")),
-            (vec!["authbridge_session=abc; authbridge_session=def"], None),
-            (vec!["authbridge_session=abc", "authbridge_session=abc"], None),
-            (vec!["xauthbridge_session=abc; AUTHBRIDGE_SESSION=x"], None),
-            (vec!["authbridge_session"], None),
-            (vec![], None),
+            (vec!["s_1=abc"], vec!["abc"]),
+            (vec!["a=b; s_1=abc; c=d"], vec!["abc"]),
+            (vec!["a=b", "s_1=abc"], vec!["abc"]),
+            (vec!["s_1=abc; s_1=def", "s_1="], vec!["abc", "def", ""]),
+            (vec!["xs_1=abc; S_1=x; s_2=y; s=z"], vec![]),
+            (vec!["s_1", ""], vec![]),
+            (vec![], vec![]),
         ] {
-            assert_eq!(cookie_of(fields.iter().copied()), expected, "{fields:?}");
+            let found: Vec<&str> = values_of(fields.iter().copied(), "s_1").collect();
+            assert_eq!(found, expected, "{fields:?}");
         }
     }
 
     #[test]
+    fn the_one_that_is_of_a_session_counts() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let first = sessions.begin(now).expect("random");
+        let second = sessions.begin(now + MINUTE).expect("random");
+        let (first, second) = (first.expose(), second.expose());
+        let own = |values: &[&'static str]| {
+            let named = values.iter().map(|value| match *value {
+                "first" => first,
+                "second" => second,
+                other => other,
+            });
+            sessions.own(named, now + MINUTE)
+        };
+        assert_eq!(own(&["first"]), Some(first));
+        assert_eq!(own(&["", "x", "first", "y"]), Some(first));
+        assert_eq!(own(&["second", "second"]), Some(second));
+        assert_eq!(own(&["first", "second"]), None);
+        assert_eq!(own(&["x"; 3]), None);
+        assert_eq!(own(&[]), None);
+        let mut many = vec!["x"; MAX_VALUES];
+        many.push("first");
+        assert_eq!(own(&many), None);
+        let later = now + 60 * MINUTE;
+        assert_eq!(sessions.own([first, second].into_iter(), later), Some(second), "one is over");
+    }
+
+    #[test]
     fn the_cookie_is_for_this_site_only() {
-        let value = Secret::new("v");
-        for text in [set_cookie(&value, true), clear_cookie(true)] {
-            for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Secure"] {
+        let (name, value) = (cookie_name(Some(8025), true), Secret::new("v"));
+        for text in [set_cookie(&name, &value, true), clear_cookie(&name, true)] {
+            // What the prefix demands (RFC 6265bis section 4.1.3.2): no Domain, Path=/, Secure.
+            for part in ["__Host-", "HttpOnly", "SameSite=Strict", "Path=/;", "Secure"] {
                 assert!(text.contains(part), "{text}");
             }
+            assert!(!text.contains("Domain"), "{text}");
         }
-        assert!(!set_cookie(&value, false).contains("Secure"));
-        assert!(set_cookie(&value, false).starts_with("authbridge_session=v;"));
-        assert!(clear_cookie(false).contains("Max-Age=0"));
+        let name = cookie_name(Some(8025), false);
+        assert!(!set_cookie(&name, &value, false).contains("Secure"));
+        assert!(set_cookie(&name, &value, false).starts_with("authbridge_session_8025=v;"));
+        assert!(clear_cookie(&name, false).contains("Max-Age=0"));
+        assert_eq!(cookie_name(None, false), "authbridge_session");
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempts::Attempts;
 use super::connection::Peer;
 use super::jobs::Jobs;
-use super::sessions::{Presence, Sessions, cookie_of};
+use super::sessions::{Presence, Sessions, cookie_name, values_of};
 use super::{Page, RoleInfo, assets, guard, health, job_page, login, overview, role_page};
 use super::{frame, sign_in_page};
 use crate::secret::Secret;
@@ -95,7 +95,9 @@ async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Re
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     // Without TLS no browser has compared the name with the certificate.
     let names = if tls { site.page.host_names.as_slice() } else { &[] };
-    let mut response = match guard::admit(method, uri, headers, tls, names) {
+    let admitted = guard::admit(method, uri, headers, tls, names);
+    let strict = tls && admitted != Err(guard::Refusal::Host) && guard::is_own_name(headers);
+    let mut response = match admitted {
         Err(refusal @ guard::Refusal::Host) => {
             plain(StatusCode::MISDIRECTED_REQUEST, refusal.text())
         }
@@ -104,7 +106,7 @@ async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Re
             plain(StatusCode::GATEWAY_TIMEOUT, "This took too long and was given up; try again.")
         }),
     };
-    guard::protect(response.headers_mut(), tls);
+    guard::protect(response.headers_mut(), strict);
     response
 }
 
@@ -125,9 +127,16 @@ pub(super) fn see_other(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
-/// The session cookie of a request.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    cookie_of(headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok()))
+/// The name of the session cookie of whoever sends these fields.
+pub(super) fn cookie_for(headers: &HeaderMap, tls: bool) -> String {
+    cookie_name(guard::port(headers), tls)
+}
+
+/// The cookie of the session that a request is of.
+pub(super) fn cookie<'a>(site: &Site, headers: &'a HeaderMap, tls: bool) -> Option<&'a str> {
+    let name = cookie_for(headers, tls);
+    let fields = headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok());
+    site.sessions.own(values_of(fields, &name), Instant::now())
 }
 
 /// Somebody who has logged in; others are sent to the login page.
@@ -144,7 +153,8 @@ impl FromRequestParts<Arc<Site>> for Member {
             true => Presence::Script,
             false => Presence::Person,
         };
-        let csrf = cookie(&parts.headers)
+        let tls = parts.extensions.get::<Peer>().is_some_and(|peer| peer.tls);
+        let csrf = cookie(site, &parts.headers, tls)
             .and_then(|cookie| site.sessions.csrf(cookie, presence, Instant::now()));
         csrf.map(|csrf| Self { csrf }).ok_or_else(|| see_other("/login"))
     }

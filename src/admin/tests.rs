@@ -1,5 +1,7 @@
 //! The page over real sockets, with actions, tokens and accounts that the test chooses.
 
+mod attacks;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +20,9 @@ use super::{Actions, AdminListeners, Page, RoleInfo};
 use crate::config::{Cloud, UpstreamNet};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::sign_in::Wanted;
-use crate::oauth::{Accounts, Error, Expiry, HttpClient, PublicApp, Service, SubjectStatus};
+use crate::oauth::{
+    Accounts, Ending, Error, Expiry, HttpClient, PublicApp, Service, SubjectStatus,
+};
 use crate::secret::Secret;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
@@ -80,6 +84,7 @@ fn roles() -> Vec<RoleInfo> {
         last_failure: Some((SystemTime::now(), failed)),
     };
     let expiry = Expiry {
+        kind: Ending::Secret,
         what: "the client secret".to_owned(),
         at: SystemTime::now() + Duration::from_secs(86_400 * 3),
         fix: "Make a new one.".to_owned(),
@@ -154,6 +159,10 @@ impl Served {
         Answer { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
     }
 
+    fn cookie_name(&self) -> String {
+        format!("authbridge_session_{}", self.address.port())
+    }
+
     async fn get(&self, path: &str, cookie: &str) -> Answer {
         self.ask("GET", path, &[("Cookie", cookie)], "").await
     }
@@ -184,7 +193,7 @@ async fn every_page_asks_for_the_password_and_none_tells_what_is_there() {
         let answer = served.get(path, "").await;
         assert_eq!((answer.status, answer.field("location")), (303, Some("/login")), "{path}");
         assert_eq!(answer.body, "", "{path}");
-        let forged = format!("authbridge_session={}", "0".repeat(64));
+        let forged = format!("{}={}", served.cookie_name(), "0".repeat(64));
         assert_eq!(served.get(path, &forged).await.status, 303, "{path}");
     }
     for path in ["/verify", "/send-test", "/sign-in", "/sign-in/1/paste", "/logout"] {

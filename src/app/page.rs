@@ -12,10 +12,12 @@ mod password;
 use std::sync::Arc;
 
 use self::buttons::Buttons;
+pub use self::password::FILE as PASSWORD_FILE;
 pub(super) use self::password::{PasswordError, password};
 use super::Error;
 use super::roles::Built;
-use super::verify::{Verifier, listener_expiry};
+use super::verify::Verifier;
+use super::warnings::shown_expiry;
 use crate::admin::Page;
 use crate::config::Config;
 use crate::secret::Secret;
@@ -39,7 +41,7 @@ pub(super) fn build(config: &Config, _tls: &ClientTls, parts: Parts) -> Result<P
         activity: parts.activity,
         recorder: Recorder::install(),
         accounts: parts.built.accounts,
-        expiries: listener_expiry(config).into_iter().collect(),
+        expiries: shown_expiry(config, &parts.tls).into_iter().collect(),
         host_names: certificate::names(config),
         actions: Arc::new(Buttons::new(Verifier::new(config)?, parts.password_hash)),
         tls: parts.tls,

@@ -19,7 +19,8 @@ use crate::secret::Secret;
 ///
 /// On a terminal the password is asked for twice, without showing it; otherwise it is read as one
 /// line from standard input. What is printed is a block for the end of proxy.toml with the Argon2id
-/// hash of the password; the password itself is stored nowhere.
+/// hash of the password; the password itself is stored nowhere. Such a hash is also what
+/// Proxy.Admin.PasswordHash takes, the password of the web page.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The login that the application will use, such as erp or erp@example.com

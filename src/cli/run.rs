@@ -17,8 +17,9 @@ use crate::{admin, platform, telemetry};
 
 /// Serve until SIGINT or SIGTERM (Ctrl-C on Windows)
 ///
-/// Checks the configuration, prints the listeners and what each role does, and serves. Asked to
-/// stop, it finishes messages in flight first. Logs go to stderr, or to Proxy.Log.File.
+/// Checks the configuration, prints the listeners, the web page's address and what each role does,
+/// and serves. At the first start it prints the web page's password, this once. Asked to stop, it
+/// finishes messages in flight first. Logs go to stderr, or to Proxy.Log.File.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -83,9 +84,9 @@ fn table(config: &Config, app: &App) -> String {
     if let Some(password) = app.first_password() {
         let _ = write!(
             text,
-            "\nThe web page's password is shown this once; it is kept as a hash in \
-             {}.\n  password {}\n",
-            config.state_directory.display(),
+            "\nThe web page's password is shown this once. Only its hash is kept, in {}; delete that \
+             file and restart to get another one.\n  password {}\n",
+            config.state_directory.join(app::PAGE_PASSWORD_FILE).display(),
             password.expose()
         );
     }

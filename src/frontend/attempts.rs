@@ -50,6 +50,8 @@ pub struct LoggedIn {
     pub opened: Opened,
     /// For what fails later in the session.
     pub references: References,
+    mechanism: &'static str,
+    began: Instant,
 }
 
 /// The attempts of one session.
@@ -129,7 +131,21 @@ impl Attempts {
         if self.failures < MAX_FAILURES { Ok(()) } else { Err(Parting::TooManyFailures) }
     }
 
-    /// Checks the password, then opens the mailbox.
+    /// Notes that the client is in. What else must succeed first has done so.
+    pub fn let_in(&self, logged_in: &LoggedIn) {
+        let LoggedIn { login, mechanism, began, .. } = logged_in;
+        tracing::info!(login = ?login.name, role = %login.receiving, "logged in");
+        self.live.logged_in(&login.name, &login.receiving, mechanism);
+        self.live.opened(&login.receiving, began.elapsed());
+    }
+
+    /// Notes that the mailbox can't be had after all.
+    pub fn turn_away(&self, logged_in: &LoggedIn) {
+        self.live.turned_away(&logged_in.login.name, logged_in.mechanism);
+    }
+
+    /// Checks the password, then opens the mailbox. The client is not in before
+    /// [`Attempts::let_in`].
     pub async fn log_in(
         &mut self,
         credentials: &Credentials,
@@ -154,11 +170,8 @@ impl Attempts {
         let began = Instant::now();
         match self.open(&login).await {
             Ok(opened) => {
-                tracing::info!(login = ?login.name, role = %login.receiving, "logged in");
-                self.live.logged_in(&login.name, &login.receiving, mechanism);
-                self.live.opened(&login.receiving, began.elapsed());
                 let references = self.references.clone().noting(&self.live, &login.receiving);
-                Ok(LoggedIn { login, opened, references })
+                Ok(LoggedIn { login, opened, references, mechanism, began })
             }
             Err(error) => {
                 self.live.turned_away(&login.name, mechanism);

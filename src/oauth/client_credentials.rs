@@ -29,7 +29,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, Expiry, entra_error};
+use super::{Ending, Error, Expiry, entra_error};
 use crate::config::{Microsoft365, MicrosoftCredential, Template};
 use crate::secret::Secret;
 use crate::tls::{Identity, PemOrPkcs12};
@@ -208,6 +208,7 @@ impl ClientCredentials {
         let group = "Microsoft365.ConfidentialApp";
         Some(match &self.proof {
             Proof::Secret { expires, .. } => Expiry {
+                kind: Ending::Secret,
                 what: format!("the client secret of application {client} ({role}.{group}.Secret)"),
                 at: (*expires)?,
                 fix: format!(
@@ -216,6 +217,7 @@ impl ClientCredentials {
                 ),
             },
             Proof::Certificate { path, file, .. } => Expiry {
+                kind: Ending::Certificate,
                 what: format!(
                     "the certificate {} ({role}.{group}.CertificatePath)",
                     path.display()

@@ -28,6 +28,9 @@ const MAX_CLIENT_INFO_BYTES: usize = 2 << 10;
 /// An application has at most some 400 permissions.
 const MAX_SCOPES: usize = 500;
 
+/// The home tenant of all personal accounts (facts/msal-cache.md section 1).
+const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
 /// What a token endpoint has given.
 #[derive(Clone, Debug)]
 pub(super) struct Delegated {
@@ -100,6 +103,16 @@ pub(super) async fn ask(
     Ok(Delegated::of(granted, serde_json::from_slice(&answer.body).unwrap_or_default()))
 }
 
+impl Refused {
+    /// True when the same may be granted to this account if its permissions are named. Personal
+    /// accounts refuse `.default`, at times as if the sign-in had ended (facts/entra-oauth.md
+    /// section 6).
+    pub fn wants_names(&self, home_account_id: &str) -> bool {
+        let is_of_scope = matches!(self.name.as_str(), "invalid_grant" | "invalid_scope");
+        is_of_scope && is_personal(home_account_id)
+    }
+}
+
 /// A failure without an answer.
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
@@ -150,6 +163,12 @@ impl Delegated {
             name: identity.name.clone(),
         })
     }
+}
+
+/// True for an account of a person, not of an organisation.
+pub(super) fn is_personal(home_account_id: &str) -> bool {
+    let tenant = home_account_id.rsplit_once('.').map(|(_, tenant)| tenant);
+    tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(PERSONAL_TENANT))
 }
 
 /// The authority's host, which is MSAL's environment.

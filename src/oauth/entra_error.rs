@@ -38,6 +38,12 @@ pub fn help(code: u32) -> Option<&'static Help> {
     HELP.iter().find(|help| help.codes.contains(&code))
 }
 
+/// Every row of the table.
+#[cfg(test)]
+pub(crate) fn explained() -> &'static [Help] {
+    HELP
+}
+
 /// The body of a refusal (RFC 6749 section 5.2 and Microsoft's additions).
 #[derive(Default, Deserialize)]
 #[serde(default)]

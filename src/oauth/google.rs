@@ -26,7 +26,7 @@ use super::http::{HttpClient, endpoint};
 use super::key_file::KeyFile;
 use super::subject::{Subject, resolve};
 use super::tokens::Grant;
-use super::{Error, Expiry, google_error};
+use super::{Ending, Error, Expiry, google_error};
 use crate::config::{GoogleAccount, Template};
 use crate::secret::Secret;
 
@@ -115,6 +115,7 @@ impl ServiceAccount {
         let path = self.path.display();
         let key = self.key.read().ok()?;
         Some(Expiry {
+            kind: Ending::Certificate,
             what: format!("the key {path} ({}: GoogleOAuth2.CertificatePath)", self.role),
             at: key.expires_at?,
             fix: format!(

@@ -80,6 +80,12 @@ fn help(name: &str, description: &str) -> Option<&'static Help> {
     HELP.iter().find(fits)
 }
 
+/// Every refusal that has words: `error`, what its description contains, and the words.
+#[cfg(test)]
+pub(crate) fn explained() -> impl Iterator<Item = (&'static str, String, &'static str)> {
+    HELP.iter().map(|help| (help.error, help.words.join(", "), help.text))
+}
+
 const fn person(error: &'static str, words: &'static [&'static str], text: &'static str) -> Help {
     Help { error, words, fault: Fault::Person, text }
 }

@@ -37,7 +37,9 @@ use futures_util::future::BoxFuture;
 
 pub use accounts::{AccountStatus, Accounts, INACTIVITY, Imported, Kept};
 pub use answer::Granted;
-pub use expiry::{Expiry, WARN_BEFORE};
+pub use expiry::{Ending, Expiry, WARN_BEFORE};
+#[cfg(test)]
+pub(crate) use google_error::explained as google_explained;
 pub use http::{HttpClient, USER_AGENT, retry_after};
 pub use permissions::Permissions;
 pub use public_app::{PublicApp, Service};

@@ -64,6 +64,11 @@ impl Service {
         }
     }
 
+    /// Those of the needed ones that are not among the granted scopes.
+    pub(super) fn missing(self, granted: &[String]) -> impl Iterator<Item = &'static str> {
+        self.needed().iter().copied().filter(|permission| !is_granted(permission, granted))
+    }
+
     /// Those of an application of its own (application permissions, app roles).
     pub fn needed_roles(self) -> &'static [&'static str] {
         match self {
@@ -74,6 +79,16 @@ impl Service {
             Self::Pop3 => &["POP.AccessAsApp"],
         }
     }
+}
+
+/// Whether a permission is among granted scopes: without the resource, since answers write it with
+/// or without, and Exchange Online has an old and a new name for its own; in any case.
+pub(super) fn is_granted(permission: &str, granted: &[String]) -> bool {
+    let name = |scope: &String| {
+        let name = scope.rsplit('/').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(permission)
+    };
+    granted.iter().any(name)
 }
 
 /// A public application: whose sign-ins these are, and where they are made.

@@ -37,7 +37,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// programs give up a login after a minute or so. The request goes on without it.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Token requests by role and outcome: `ok`, `passing`, `person`.
+/// Token requests by role and result: `ok`, `passing`, `person`.
 const REFRESHES: &str = "authbridge_token_refreshes_total";
 
 /// The keeper looks through all subjects at most this often.
@@ -272,13 +272,13 @@ impl Shared {
     }
 
     fn count(&self, outcome: &Outcome) {
-        let outcome = match outcome.as_ref().map_err(|error| error.fault) {
+        let result = match outcome.as_ref().map_err(|error| error.fault) {
             Ok(_) => "ok",
             Err(Fault::Passing) => "passing",
             Err(Fault::Person) => "person",
         };
         let role = self.role.clone();
-        metrics::counter!(REFRESHES, "role" => role, "outcome" => outcome).increment(1);
+        metrics::counter!(REFRESHES, "role" => role, "result" => result).increment(1);
     }
 
     fn start_keeper(self: &Arc<Self>, subjects: &mut Subjects) {

@@ -102,6 +102,23 @@ pub fn open_no_link(path: &Path) -> io::Result<File> {
     native::open_no_link(path)
 }
 
+/// Opens a file for reading, also what a symbolic link points to, but never waits: what is no
+/// regular file (a pipe that somebody has put there) is an error.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = native::open_without_waiting(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+/// True when a stranger can have put that file into `folder`: everybody may make files there, and
+/// its owner is neither this process's user nor root nor the folder's owner. On Windows the
+/// folder's access list decides.
+pub fn is_planted(metadata: &Metadata, folder: &Path) -> bool {
+    native::is_planted(metadata, folder)
+}
+
 /// Gives `file` the owner and the rights of the file that it is going to replace. Who can't give
 /// it away lets fewer read it, never more.
 pub fn inherit_rights(file: &File, replaced: &Metadata) -> io::Result<()> {

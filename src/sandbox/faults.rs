@@ -77,8 +77,9 @@ pub enum What {
     FalseSuccess,
     /// Graph: the token that came with the request dies before it is looked at.
     ExpireToken,
-    /// SMTP: this reply (`"451 4.7.0 Try later"`) to this verb (`"MAIL"`; `"CONNECT"` is the
-    /// greeting, `"."` the end of the message, which is then not taken).
+    /// Mail protocols: this reply (`"451 4.7.0 Try later"`; IMAP's without its tag) to this verb
+    /// (`"MAIL"`; of SMTP `"CONNECT"` is the greeting, `"."` the end of the message, which is then
+    /// not taken).
     Reply(&'static str, &'static str),
     /// Mail protocols: the connection is reset at this verb (`"."` as above, nothing is taken).
     DisconnectAt(&'static str),
@@ -88,6 +89,10 @@ pub enum What {
     AcceptThenReset,
     /// IMAP and POP3: a right login is refused.
     RefuseLogin,
+    /// Gmail: a right token is refused with this status in the challenge (`"400"`).
+    RefuseToken(&'static str),
+    /// Graph: refuses with this status and code a request whose token is good.
+    Graph(u16, &'static str),
     /// Entra: AADSTS50196, the loop detection.
     LoopDetected,
     /// Entra: refuses with this AADSTS number, in the place's own shape.
@@ -103,7 +108,11 @@ impl What {
     pub(crate) fn is_an_answer(&self) -> bool {
         matches!(
             self,
-            Self::LoopDetected | Self::Aadsts(_) | Self::AadstsToRedirect(_) | Self::Google(..)
+            Self::LoopDetected
+                | Self::Aadsts(_)
+                | Self::AadstsToRedirect(_)
+                | Self::Google(..)
+                | Self::Graph(..)
         )
     }
 }

@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -48,7 +49,8 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let faults = middleware::from_fn_with_state(site.clone(), strike);
-    let router = site.router.layer(faults);
+    let clock = middleware::from_fn_with_state(site.clone(), dated);
+    let router = site.router.layer(faults).layer(clock);
     while let Some(stream) = accept(&listener, &stop).await {
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
@@ -143,6 +145,16 @@ impl AsyncWrite for Cuttable {
         self.check()?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Tells the cloud's own time, which a test may have moved (RFC 9110 section 6.6.1).
+async fn dated(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let now = site.cloud.state().now().format(&Rfc2822).unwrap_or_default();
+    if let Ok(date) = HeaderValue::from_str(&now.replace("+0000", "GMT")) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 /// Counts a request and lets the next fault of its place strike.

@@ -1,8 +1,9 @@
 //! The certificate that our own listeners show.
 //!
 //! Danger: an expired or unreadable certificate stops every client at once. Rule: what can't be
-//! used is refused at start, with the file's name, and one whose time is over is named; without configuration a pair for `localhost`
-//! is made once in the state folder, its key readable for its owner only.
+//! used is refused at start, with the file's name, and one whose time is over is named; without
+//! configuration a pair for `localhost` is made in the state folder, its key readable for its owner
+//! only, and made anew at a start shortly before its end.
 
 use std::io;
 use std::path::Path;
@@ -18,6 +19,8 @@ use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::identity::problem;
 use super::{Error, Identity};
@@ -25,6 +28,12 @@ use crate::platform;
 
 /// How long a self-signed certificate lasts. Clients that pin it would break at each renewal.
 const SELF_SIGNED_DAYS: i64 = 3650;
+
+/// A start so long before its end makes a new one: the next start may come too late.
+const RENEW_BEFORE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
+
+/// Whom ours is from. A pair that somebody else has put into the folder is never replaced.
+const OWN_NAME: &str = "authbridge on localhost";
 
 /// Quirk `no_tickets`: a TLS 1.3 ticket after STARTTLS wakes the reading thread of OfflineIMAP's
 /// imaplib2 while its other thread writes, and now and then it waits for ever. A new handshake with
@@ -54,11 +63,18 @@ impl ServerTls {
         Self::from_identity(certificate, identity)
     }
 
-    /// Shows the self-signed pair in `folder`, making it when there is none.
+    /// Shows the self-signed pair in `folder`, making it when there is none or it ends soon.
     pub fn self_signed(folder: &Path) -> Result<Self, Error> {
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         if !certificate.exists() || !key.exists() {
             make_self_signed(folder, &certificate, &key)?;
+        } else if ends_soon(&certificate, &key, SystemTime::now()) {
+            make_self_signed(folder, &certificate, &key)?;
+            tracing::warn!(
+                "{}: the certificate was about to end, so a new one was made; clients that trust \
+                 the old one must be given it",
+                certificate.display()
+            );
         }
         Self::from_files(&certificate, Some(&key))
     }
@@ -116,6 +132,21 @@ fn untimely(identity: &Identity, now: UnixTime) -> Option<&'static str> {
     }
 }
 
+/// True for a certificate of ours that is in its last days. One that can't be read is told later.
+fn ends_soon(certificate: &Path, key: &Path, now: SystemTime) -> bool {
+    let Ok(identity) = Identity::load(certificate, Some(key), "") else { return false };
+    let end = identity.expires_at().filter(|end| *end <= now + RENEW_BEFORE);
+    let first = identity.chain.first().and_then(|der| Certificate::from_der(der).ok());
+    end.is_some() && first.is_some_and(|first| is_ours(&first))
+}
+
+fn is_ours(certificate: &Certificate) -> bool {
+    let own = format!("CN={OWN_NAME}");
+    let (subject, issuer) =
+        (certificate.tbs_certificate().subject(), certificate.tbs_certificate().issuer());
+    subject.to_string() == own && issuer.to_string() == own
+}
+
 fn make_self_signed(folder: &Path, certificate: &Path, key: &Path) -> Result<(), Error> {
     let file = |path: &Path| {
         let path = path.to_owned();
@@ -125,7 +156,7 @@ fn make_self_signed(folder: &Path, certificate: &Path, key: &Path) -> Result<(),
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let failed = |error: rcgen::Error| problem(certificate, format!("can't be made ({error})"));
     let mut params = CertificateParams::new(names).map_err(failed)?;
-    params.distinguished_name.push(DnType::CommonName, "authbridge on localhost");
+    params.distinguished_name.push(DnType::CommonName, OWN_NAME);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
@@ -194,6 +225,29 @@ mod tests {
         std::fs::remove_file(folder.path().join("cert.pem")).expect("removed");
         ServerTls::self_signed(folder.path()).expect("made again");
         assert_ne!(read("cert.pem"), first);
+    }
+
+    #[test]
+    fn a_pair_of_ours_is_made_anew_before_its_end_and_a_foreign_one_is_kept() {
+        install_provider();
+        for (name, days, renewed) in
+            [(OWN_NAME, 10, true), (OWN_NAME, -1, true), (OWN_NAME, 40, false), ("erp", 10, false)]
+        {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let file = |name: &str| folder.path().join(name);
+            let mut params = CertificateParams::new(Vec::new()).expect("no names");
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+            let pair = KeyPair::generate().expect("a key");
+            let pem = params.self_signed(&pair).expect("signed").pem();
+            std::fs::write(file("cert.pem"), &pem).expect("written");
+            std::fs::write(file("key.pem"), pair.serialize_pem()).expect("written");
+            let shown = ServerTls::self_signed(folder.path()).expect("read or made");
+            let kept = std::fs::read_to_string(file("cert.pem")).expect("there") == pem;
+            assert_eq!(kept, !renewed, "{name} {days}");
+            let far = SystemTime::now() + RENEW_BEFORE;
+            assert_eq!(shown.expires_at().is_some_and(|end| end > far), renewed || days == 40);
+        }
     }
 
     #[test]

@@ -70,12 +70,11 @@ impl Attempt for ImapUpstream {
         session.learn_capabilities().await.map_err(&broken)?;
         let login = session.authenticate(service, credentials).await;
         login.map_err(|refused| refused.without(credentials))?;
-        if session.capabilities.is_none() {
-            session.learn_capabilities().await.map_err(&broken)?;
-        }
+        // Before any other command, which would be the one that Exchange refuses.
         if self.login.probes() {
             session.probe(service).await?;
         }
+        session.learn_capabilities().await.map_err(&broken)?;
         tracing::debug!(role = service.role, host = %service.host, "IMAP mailbox open");
         Ok(session)
     }
@@ -474,7 +473,13 @@ fn refused(service: &Service, what: &str, done: &Done, challenge: Option<&str>) 
              Password",
             service.role, done.text
         ),
-        (Kind::SignInNeeded, _) => format!("does not accept the login ({what}): {}", done.text),
+        (Kind::SignInNeeded, _) => format!(
+            "does not accept the login ({what}): {}; check that IMAP is on for the mailbox, that it \
+             is the one that GsuiteUser (Google), AccountName or UserObjectId (Microsoft) names, and \
+             the right to it (Exchange: the permission IMAP.AccessAsApp and Add-MailboxPermission \
+             -AccessRights FullAccess)",
+            done.text
+        ),
         (Kind::Throttled { .. }, _) => format!(
             "allows no more connections or traffic for this mailbox now: {}; close programs that \
              read it, or wait",

@@ -274,18 +274,28 @@ pub(super) fn explain_challenge(challenge: &str) -> Option<&'static str> {
     let value: serde_json::Value = serde_json::from_slice(&json).ok()?;
     let status = value.get("status")?;
     let status = status.as_str().map_or_else(|| status.to_string(), str::to_owned);
-    match status.as_str() {
-        "400" => Some(
-            "status 400: token and mailbox do not belong together; check GsuiteUser (or \
-             AccountName, UserObjectId), which must be the mailbox that the token is for",
-        ),
-        "401" => Some(
-            "status 401: the token has expired or lacks the right to this mailbox; check the \
-             scope in the domain-wide delegation (Google: https://mail.google.com/) or the \
-             application's permissions and the mailbox permission (Microsoft)",
-        ),
-        _ => None,
-    }
+    CHALLENGES.iter().find(|(known, _)| *known == status).map(|(_, words)| *words)
+}
+
+/// The statuses that mean something.
+const CHALLENGES: &[(&str, &str)] = &[
+    (
+        "400",
+        "status 400: token and mailbox do not belong together; check GsuiteUser (or AccountName, \
+         UserObjectId), which must be the mailbox that the token is for",
+    ),
+    (
+        "401",
+        "status 401: the token has expired or lacks the right to this mailbox; check the scope in \
+         the domain-wide delegation (Google: https://mail.google.com/) or the application's \
+         permissions and the mailbox permission (Microsoft)",
+    ),
+];
+
+/// Every status with its words: for the table in `docs/CHECK.md`.
+#[cfg(test)]
+pub(crate) fn explained() -> &'static [(&'static str, &'static str)] {
+    CHALLENGES
 }
 
 #[cfg(test)]

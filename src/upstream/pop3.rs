@@ -253,7 +253,9 @@ fn refused(service: &Service, what: &str, text: &str, challenge: Option<&str>) -
         ),
         (Kind::SignInNeeded, _) => format!(
             "does not accept the login ({what}): {text}; check that POP3 is on for the mailbox, \
-             and the right to it"
+             that it is the one that GsuiteUser (Google), AccountName or UserObjectId (Microsoft) \
+             names, and the right to it (Exchange: the permission POP.AccessAsApp and \
+             Add-MailboxPermission -AccessRights FullAccess)"
         ),
         _ => format!("answered {what} with {text}"),
     };

@@ -42,9 +42,14 @@ impl Proxy {
 
     /// The same in a folder that may hold files already.
     pub fn start_in(folder: TempDir, configuration: &str) -> Self {
+        Self::start_by(command(), folder, configuration)
+    }
+
+    /// The same through a command that ends in the program, such as `setpriv … authbridge`.
+    pub fn start_by(mut command: Command, folder: TempDir, configuration: &str) -> Self {
         let file = folder.path().join("proxy.toml");
         std::fs::write(&file, complete(folder.path(), configuration)).unwrap();
-        let mut child = command()
+        let mut child = command
             .args(["run", "--config"])
             .arg(&file)
             .stdout(Stdio::piped())

@@ -6,12 +6,16 @@
 use std::sync::Arc;
 
 use crate::admin::RoleInfo;
+use crate::app::signed_in::{of_receiving, of_sending};
 use crate::config::{
     Config, Host, MailServer, Microsoft365, MicrosoftApp, ReceivingKind, ReceivingRole,
     SendingKind, SendingRole, ServerAuth,
 };
 use crate::oauth::sign_in::Wanted;
 use crate::oauth::{PublicApp, Service, TokenSource};
+
+/// The provider behind Graph.
+const MICROSOFT: &str = "Microsoft 365";
 
 /// Token sources by role.
 type Tokens = [(String, Arc<dyn TokenSource>)];
@@ -26,26 +30,22 @@ pub(super) fn roles(config: &Config, tokens: &Tokens) -> Vec<RoleInfo> {
 }
 
 fn sending(role: &SendingRole, tokens: &Tokens) -> RoleInfo {
-    let (provider, signed_in) = match &role.kind {
-        SendingKind::Smtp { server, .. } => (provider(server), of_server(server, Service::Smtp)),
-        SendingKind::Microsoft365 { account, .. } => {
-            ("Microsoft 365".to_owned(), Some((account, Service::GraphSending)))
-        }
+    let provider = match &role.kind {
+        SendingKind::Smtp { server, .. } => provider(server),
+        SendingKind::Microsoft365 { .. } => MICROSOFT.to_owned(),
     };
+    let signed_in = of_sending(role);
     let info = described(&role.name, &role.to_string(), provider, signed_in, tokens);
     RoleInfo { sends: true, ..info }
 }
 
 fn receiving(role: &ReceivingRole, tokens: &Tokens) -> RoleInfo {
-    let (provider, signed_in) = match &role.kind {
-        ReceivingKind::Imap(server) => (provider(server), of_server(server, Service::Imap)),
-        ReceivingKind::Pop3(server) => (provider(server), of_server(server, Service::Pop3)),
-        ReceivingKind::Mapi => ("MAPI".to_owned(), None),
-        ReceivingKind::Microsoft365 { account, .. } => {
-            ("Microsoft 365".to_owned(), Some((account, Service::GraphReading)))
-        }
+    let provider = match &role.kind {
+        ReceivingKind::Imap(server) | ReceivingKind::Pop3(server) => provider(server),
+        ReceivingKind::Mapi => "MAPI".to_owned(),
+        ReceivingKind::Microsoft365 { .. } => MICROSOFT.to_owned(),
     };
-    described(&role.name, &role.to_string(), provider, signed_in, tokens)
+    described(&role.name, &role.to_string(), provider, of_receiving(role), tokens)
 }
 
 fn described(
@@ -75,13 +75,6 @@ fn provider(server: &MailServer) -> String {
         ServerAuth::Google(_) => "Google".to_owned(),
         ServerAuth::Microsoft(_) => format!("Microsoft 365 ({name})"),
         ServerAuth::None | ServerAuth::Basic { .. } => name.clone(),
-    }
-}
-
-fn of_server(server: &MailServer, service: Service) -> Option<(&Microsoft365, Service)> {
-    match &server.auth {
-        ServerAuth::Microsoft(account) => Some((account, service)),
-        ServerAuth::None | ServerAuth::Basic { .. } | ServerAuth::Google(_) => None,
     }
 }
 

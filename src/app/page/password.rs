@@ -3,9 +3,10 @@
 //! Danger: a password that is made anew at every start locks the administrator out, one that is
 //! logged is everybody's, and one that a program makes up from the clock can be guessed. Rule: 125
 //! random bits, shown once by whoever started the program, kept as an Argon2 hash that only the
-//! owner reads; a file that can't be read is an error, never a reason for another password.
+//! owner reads; a file that can't be read is an error, never a reason for another password. The file
+//! comes into being as a whole, so that neither a crash nor a second start finds half a hash.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use argon2::Argon2;
@@ -14,11 +15,10 @@ use argon2::password_hash::phc::PasswordHash;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::config::{Config, password_hash};
-use crate::platform;
 use crate::secret::Secret;
 
-/// In the state folder.
-const FILE: &str = "admin-password.hash";
+/// What is kept of the page's password, in the state folder.
+pub const FILE: &str = "admin-password.hash";
 
 /// A hash has some hundred octets.
 const MAX_FILE: usize = 4096;
@@ -89,7 +89,7 @@ fn kept_or_made(path: &Path) -> Result<Password, PasswordError> {
     let password = make()?;
     let hash = hash(&password)?;
     let line = format!("{}\n", hash.expose());
-    match platform::write_private_file(path, line.as_bytes()) {
+    match keep(path, line.as_bytes()) {
         Ok(()) => Ok(Password { hash, made: Some(password) }),
         // Another process that starts at the same time was first: its password counts.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -99,6 +99,15 @@ fn kept_or_made(path: &Path) -> Result<Password, PasswordError> {
         }
         Err(source) => Err(PasswordError::File { path: path.to_owned(), source }),
     }
+}
+
+/// For the owner only, and never over a file that is there.
+fn keep(path: &Path, line: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(FILE).tempfile_in(folder)?;
+    file.write_all(line)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(drop).map_err(|error| error.error)
 }
 
 fn read(path: &Path) -> Result<Option<Secret>, PasswordError> {
@@ -154,6 +163,24 @@ mod tests {
         let second = kept_or_made(&path).expect("kept");
         assert!(second.made.is_none());
         assert_eq!(second.hash, first.hash);
+    }
+
+    #[test]
+    fn of_many_starts_at_once_one_makes_the_password() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(FILE);
+        for _ in 0..8 {
+            let all: Vec<Password> = std::thread::scope(|scope| {
+                let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| kept_or_made(&path))).collect();
+                let ended = starts.into_iter().map(|start| start.join().expect("no panic"));
+                ended.map(|password| password.expect("a password")).collect()
+            });
+            assert_eq!(all.iter().filter(|password| password.made.is_some()).count(), 1);
+            assert!(all.iter().all(|password| password.hash == all[0].hash));
+            std::fs::remove_file(&path).expect("there");
+            let left = std::fs::read_dir(folder.path()).expect("readable").count();
+            assert_eq!(left, 0, "no other file");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use x509_cert::name::Name;
 
 use super::Site;
 use super::clock::{self, Seen};
-use super::endpoint::{Endpoint, Way, Wire};
+use super::endpoint::{Endpoint, Way, Wire, proxy_for};
 use super::network::Reached;
 use super::progress::Outcome;
 use super::starttls::{agree, goodbye};
@@ -53,12 +53,6 @@ impl OwnRoots {
 struct Shown {
     text: String,
     verdict: Verdict,
-}
-
-/// Reads the end of a certificate.
-pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().validity().not_after.to_system_time())
 }
 
 impl Site<'_> {
@@ -112,7 +106,10 @@ impl Site<'_> {
     ) -> Result<(Shown, Option<Seen>), String> {
         let begun = (Instant::now(), SystemTime::now());
         let request = self.builder.http().request(Method::HEAD, &format!("{origin}/"));
-        let response = request.send().await.map_err(|error| explain_http(endpoint, &error))?;
+        let response = request.send().await.map_err(|error| {
+            let proxy = proxy_for(&self.verifier.config, &endpoint.host.name);
+            explain_http(endpoint, proxy, &error)
+        })?;
         let seen = date(&response).map(|date| {
             let middle = begun.1 + begun.0.elapsed() / 2;
             Seen { host: endpoint.host.name.clone(), theirs: date, ours: middle }
@@ -213,7 +210,7 @@ fn date(response: &Response) -> Option<SystemTime> {
     clock::http_date(response.headers().get(header::DATE)?.to_str().ok()?)
 }
 
-fn explain_http(endpoint: &Endpoint, error: &reqwest::Error) -> String {
+fn explain_http(endpoint: &Endpoint, proxy: Option<&str>, error: &reqwest::Error) -> String {
     let Endpoint { what, key, host, .. } = endpoint;
     if let Some(rustls::Error::InvalidCertificate(problem)) = rustls_error(error) {
         let why = explain_certificate(&host.name, key, problem);
@@ -227,10 +224,16 @@ fn explain_http(endpoint: &Endpoint, error: &reqwest::Error) -> String {
                 Proxy.Upstream.HttpProxy (http://user:password@host:port)"
             .to_owned();
     }
-    format!(
-        "{what}, {host}, does not answer over HTTPS ({cause}): check {key}, \
-         Proxy.Upstream.HttpProxy, and firewalls on the way"
-    )
+    match proxy {
+        Some(proxy) => format!(
+            "{what}, {host}, is not reached through {proxy} ({cause}): check that this proxy is \
+             the right one, runs, and lets connections to {host} pass"
+        ),
+        None => format!(
+            "{what}, {host}, does not answer over HTTPS ({cause}): check {key}, \
+             Proxy.Upstream.HttpProxy, and firewalls on the way"
+        ),
+    }
 }
 
 /// rustls's own words lie inside an I/O error, which does not show them as its source.
@@ -267,18 +270,6 @@ fn innermost(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_certificate_tells_its_end() {
-        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
-        let mut params = params.expect("a name");
-        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
-        let key = rcgen::KeyPair::generate().expect("key");
-        let certificate = params.self_signed(&key).expect("certificate");
-        let expected = SystemTime::from(rcgen::date_time_ymd(2031, 2, 3));
-        assert_eq!(not_after(certificate.der()), Some(expected));
-        assert_eq!(not_after(b"no certificate"), None);
-    }
 
     #[test]
     fn roots_of_ones_own_are_known_by_name() {

@@ -1,4 +1,4 @@
-//! What ends on a day that is known: credentials, sign-ins, the listeners' own certificate.
+//! What ends on a day that is known: the role's credentials and sign-in.
 //!
 //! Danger: see [`crate::oauth::Expiry`]. Rule: what is near is a warning with its fix, for the role
 //! that it stops; what is not near is told as good; what is not known (a client secret's end stands
@@ -7,12 +7,10 @@
 use std::time::SystemTime;
 
 use super::Site;
-use super::certificate::not_after;
 use super::progress::{Outcome, Progress};
 use crate::admin::report::Subject;
 use crate::config::{Config, Microsoft365, MicrosoftApp, ReceivingKind, SendingKind, ServerAuth};
-use crate::oauth::{Expiry, WARN_BEFORE};
-use crate::tls::Identity;
+use crate::oauth::{Ending, Expiry, WARN_BEFORE};
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -22,35 +20,14 @@ impl Site<'_> {
     pub(super) async fn expiry(self, role: &str, progress: &mut Progress<'_>) {
         let tokens = self.builder.source(role);
         let mut ends = tokens.map(|tokens| tokens.expiries()).unwrap_or_default();
-        if let Some(name) = signed_in_account(&self.verifier.config, role) {
-            let name = name.to_lowercase();
+        if let Some((application, account)) = signed_in(&self.verifier.config, role) {
             let known = self.builder.accounts().expiries().await;
-            ends.extend(known.into_iter().filter(|one| one.what.to_lowercase().contains(&name)));
+            ends.extend(known.into_iter().filter(|one| is_of(&one.kind, application, account)));
         }
         for outcome in judge(ends, SystemTime::now()) {
             progress.note(Subject::Expiry, outcome);
         }
     }
-}
-
-/// When the certificate of our own listeners ends; `None`: there is none yet.
-pub fn listener_expiry(config: &Config) -> Option<Expiry> {
-    let (certificate, key, fix) = match &config.tls {
-        Some(files) => (
-            files.certificate.clone(),
-            files.key.clone(),
-            "put a renewed one into Proxy.Tls.Certificate and restart",
-        ),
-        None => {
-            let folder = config.state_directory.join("certs");
-            let fix = "delete it and restart: a new one is made";
-            (folder.join("cert.pem"), Some(folder.join("key.pem")), fix)
-        }
-    };
-    let identity = Identity::load(&certificate, key.as_deref(), "").ok()?;
-    let at = not_after(identity.chain.first()?)?;
-    let what = format!("the listeners' certificate {}", certificate.display());
-    Some(Expiry { what, at, fix: fix.to_owned() })
 }
 
 /// Near ends each have a warning; else one sentence about the nearest.
@@ -60,37 +37,33 @@ fn judge(mut ends: Vec<Expiry>, now: SystemTime) -> Vec<Outcome> {
     let near: Vec<Outcome> = ends
         .iter()
         .filter(|one| one.is_near(now))
-        .map(|one| Outcome::warning(sentence(one, now)))
+        .map(|one| Outcome::warning(one.sentence(now)))
         .collect();
     if !near.is_empty() {
         return near;
     }
     let first = ends.first().map(|one| {
         let days = WARN_BEFORE.as_secs() / DAY;
-        let left = days_left(one, now).unwrap_or_default();
+        let left = one.days_left(now).unwrap_or_default();
         let what = &one.what;
         Outcome::works(format!("nothing ends within {days} days ({what} in {left} days)"))
     });
     first.into_iter().collect()
 }
 
-/// What is told of an end that is near: how long, and the fix.
-pub fn sentence(expiry: &Expiry, now: SystemTime) -> String {
-    let Expiry { what, fix, .. } = expiry;
-    match days_left(expiry, now) {
-        Some(0) => format!("{what} ends today: {fix}"),
-        Some(1) => format!("{what} ends tomorrow: {fix}"),
-        Some(days) => format!("{what} ends in {days} days: {fix}"),
-        None => format!("{what} has ended: {fix}"),
+/// True for the sign-in of this account with this application.
+fn is_of(kind: &Ending, application: &str, account: &str) -> bool {
+    match kind {
+        Ending::SignIn { username, client_id } => {
+            client_id.eq_ignore_ascii_case(application)
+                && username.to_lowercase() == account.to_lowercase()
+        }
+        Ending::Secret | Ending::Certificate | Ending::ListenerCertificate => false,
     }
 }
 
-fn days_left(expiry: &Expiry, now: SystemTime) -> Option<u64> {
-    expiry.at.duration_since(now).ok().map(|left| left.as_secs() / DAY)
-}
-
-/// The account of a role behind a public application.
-fn signed_in_account<'a>(config: &'a Config, role: &str) -> Option<&'a str> {
+/// Application and account of a role behind a public application.
+fn signed_in<'a>(config: &'a Config, role: &str) -> Option<(&'a str, &'a str)> {
     let sending = config.sending_role(role).and_then(|role| match &role.kind {
         SendingKind::Smtp { server, .. } => account(&server.auth),
         SendingKind::Microsoft365 { account, .. } => Some(account),
@@ -100,8 +73,11 @@ fn signed_in_account<'a>(config: &'a Config, role: &str) -> Option<&'a str> {
         ReceivingKind::Mapi => None,
         ReceivingKind::Microsoft365 { account, .. } => Some(account),
     });
-    match &sending.or(receiving)?.app {
-        MicrosoftApp::Public { account, .. } if !account.needs_login() => Some(account.as_str()),
+    let found = sending.or(receiving)?;
+    match &found.app {
+        MicrosoftApp::Public { account, .. } if !account.needs_login() => {
+            Some((found.client_id.as_str(), account.as_str()))
+        }
         _ => None,
     }
 }
@@ -123,7 +99,24 @@ mod tests {
     fn ends_in(what: &str, now: SystemTime, days: i64) -> Expiry {
         let span = Duration::from_secs(days.unsigned_abs() * DAY + 60);
         let at = if days < 0 { now - span } else { now + span };
-        Expiry { what: what.to_owned(), at, fix: "renew it".to_owned() }
+        Expiry { kind: Ending::Secret, what: what.to_owned(), at, fix: "renew it".to_owned() }
+    }
+
+    #[test]
+    fn a_sign_in_is_found_by_its_account_and_application_not_by_words() {
+        let sign_in = |username: &str, client_id: &str| Ending::SignIn {
+            username: username.to_owned(),
+            client_id: client_id.to_owned(),
+        };
+        for (kind, expected) in [
+            (sign_in("Jo@Example.com", "APP"), true),
+            (sign_in("mary-jo@example.com", "app"), false),
+            (sign_in("jo@example.com", "other"), false),
+            (Ending::Secret, false),
+            (Ending::ListenerCertificate, false),
+        ] {
+            assert_eq!(is_of(&kind, "app", "jo@example.com"), expected, "{kind:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 
 mod certificate;
 mod clock;
+#[cfg(test)]
+mod document;
 mod endpoint;
 mod expiry;
 mod network;
@@ -29,8 +31,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 
 use self::certificate::OwnRoots;
-pub use self::expiry::{listener_expiry, sentence as expiry_sentence};
-use self::progress::{Outcome, Progress};
+use self::progress::{IN_ALL, Outcome, Progress};
 use super::Error;
 use super::roles::Builder;
 use crate::admin::report::{RoleReport, Step, Subject};
@@ -159,8 +160,13 @@ impl Site<'_> {
     async fn prove_sending(self, role: &SendingRole, on_step: OnStep<'_>) -> RoleReport {
         let mut progress = Progress::new(vec![role.name.clone()], on_step);
         describe(&mut progress, &role.to_string(), &role.name);
-        self.sending(role, &mut progress).await;
-        self.expiry(&role.name, &mut progress).await;
+        let work = async {
+            self.sending(role, &mut progress).await;
+            self.expiry(&role.name, &mut progress).await;
+        };
+        if tokio::time::timeout(IN_ALL, work).await.is_err() {
+            progress.give_up();
+        }
         progress.report()
     }
 
@@ -173,8 +179,13 @@ impl Site<'_> {
     ) -> RoleReport {
         let mut progress = Progress::new(names, on_step);
         describe(&mut progress, &role.to_string(), &role.name);
-        self.receiving(role, &mut progress).await;
-        self.expiry(&role.name, &mut progress).await;
+        let work = async {
+            self.receiving(role, &mut progress).await;
+            self.expiry(&role.name, &mut progress).await;
+        };
+        if tokio::time::timeout(IN_ALL, work).await.is_err() {
+            progress.give_up();
+        }
         progress.report()
     }
 }

@@ -4,7 +4,9 @@
 //! of a role one limit together; what is not done by then has failed, with the likely cause.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::OnStep;
 use super::words::{code_in, without_role};
@@ -13,6 +15,10 @@ use crate::admin::report::{RoleReport, Step, Subject, Verdict};
 /// All steps of a role, a test message apart: a person waits for the answer, and a minute is what
 /// is promised.
 const PATIENCE: Duration = Duration::from_secs(55);
+
+/// The same with what is done between the steps, such as reading files that another program may
+/// have locked.
+pub(super) const IN_ALL: Duration = Duration::from_secs(57);
 
 /// How long each step may take. Services answer within a second; the rest allows lost packets and
 /// slow logins.
@@ -120,6 +126,17 @@ impl<'a> Progress<'a> {
         self.steps.push(step);
     }
 
+    /// Notes that the role's time is over between two steps.
+    pub fn give_up(&mut self) {
+        let seconds = IN_ALL.as_secs();
+        let text = format!(
+            "there was no end to it within {seconds} seconds: something on this machine does not \
+             answer; see whether another program holds the account cache's lock file, and whether \
+             the folders that the configuration names can be read"
+        );
+        self.note(Subject::Configuration, Outcome::failed(text));
+    }
+
     /// All of them.
     pub fn report(self) -> RoleReport {
         RoleReport { roles: self.roles, steps: self.steps }
@@ -133,8 +150,13 @@ fn late(subject: Subject, limit: Duration) -> Outcome {
             "a firewall on the way may swallow the connection, or the DNS does not answer"
         }
         Subject::Tls => {
-            "the port may not begin with TLS (see TlsMode and the port in the role's Server key), \
-             or something on the way swallows the handshake"
+            "TlsMode and the port in the role's Server key may not fit each other (Implicit for a \
+             port that begins with TLS, as 465, 993 and 995 do; StartTls for 587, 143 and 110), or \
+             something on the way swallows the handshake"
+        }
+        Subject::Mailbox => {
+            "see whether UseSsl and TlsMode fit the port in the role's Server key, whether the \
+             service is slow, and whether a firewall swallows the connection"
         }
         _ => "see whether the service is slow, or a firewall swallows the connection",
     };
@@ -157,6 +179,22 @@ mod tests {
         let report = progress.report();
         assert_eq!(report.verdict(), Verdict::Failed);
         assert!(report.steps[0].text.contains("TlsMode"), "{:?}", report.steps);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_whose_every_service_is_silent_ends_within_its_patience() {
+        let begin = tokio::time::Instant::now();
+        let mut progress = Progress::new(vec!["Mail.Sending".to_owned()], &quiet);
+        for subject in Subject::ALL {
+            let pending = std::future::pending::<Result<(Outcome, ()), Outcome>>();
+            assert_eq!(progress.step(subject, pending).await, None);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() >= PATIENCE, "more steps than time: {:?}", begin.elapsed());
+        progress.give_up();
+        let report = progress.report();
+        assert!(report.steps.iter().all(|step| step.verdict == Verdict::Failed));
+        assert!(report.steps.last().expect("a step").text.contains("lock file"));
     }
 
     #[tokio::test]

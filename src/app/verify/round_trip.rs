@@ -119,38 +119,14 @@ impl Site<'_> {
             );
             return Ok((Outcome::not_proved(text), ()));
         };
-        let mut place = match self.place(role) {
-            Ok(place) => place,
+        let outcome = match self.place(role) {
+            Ok(place) => look_for(place, &role.name, to, message_id).await,
             Err(text) => {
                 let text = format!("{}, which opens {to}, can't be used: {text}", role.name);
-                return Ok((Outcome::not_proved(text), ()));
+                Outcome::not_proved(text)
             }
         };
-        let begun = Instant::now();
-        let mut trouble = String::new();
-        loop {
-            match tokio::time::timeout(LOOK_FOR, place.look(message_id)).await {
-                Ok(Ok(true)) => {
-                    let seconds = begun.elapsed().as_secs_f32();
-                    let text = format!(
-                        "the message was found again by {} after {seconds:.1} s",
-                        role.name
-                    );
-                    place.leave().await;
-                    return Ok((Outcome::works(text), ()));
-                }
-                Ok(Ok(false)) => trouble.clear(),
-                Ok(Err(text)) => trouble = format!("; the last look failed: {text}"),
-                Err(_) => "; the last look had no answer in time".clone_into(&mut trouble),
-            }
-            let pause = place.pause();
-            if begun.elapsed() + pause > FIND_FOR {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-        }
-        place.leave().await;
-        Ok((lost(to, message_id, &trouble), ()))
+        Ok((outcome, ()))
     }
 
     fn place(self, role: &ReceivingRole) -> Result<Place, String> {
@@ -174,6 +150,33 @@ impl Site<'_> {
             }
         }
     }
+}
+
+/// Looks for the message until it is there or has had its time.
+async fn look_for(mut place: Place, role: &str, to: &Address, message_id: &str) -> Outcome {
+    let begun = Instant::now();
+    let mut trouble = String::new();
+    loop {
+        match tokio::time::timeout(LOOK_FOR, place.look(message_id)).await {
+            Ok(Ok(true)) => {
+                let seconds = begun.elapsed().as_secs_f32();
+                place.leave().await;
+                return Outcome::works(format!(
+                    "the message was found again by {role} after {seconds:.1} s"
+                ));
+            }
+            Ok(Ok(false)) => trouble.clear(),
+            Ok(Err(text)) => trouble = format!("; the last look failed: {text}"),
+            Err(_) => "; the last look had no answer in time".clone_into(&mut trouble),
+        }
+        let pause = place.pause();
+        if begun.elapsed() + pause > FIND_FOR {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+    }
+    place.leave().await;
+    lost(to, message_id, &trouble)
 }
 
 impl Place {
@@ -320,6 +323,53 @@ mod tests {
         ] {
             let found = opens(&receiving, sending, &to(address));
             assert_eq!(found.map(|role| role.name.as_str()), expected, "{sending} {address}");
+        }
+    }
+
+    /// A mailbox in which no message ever comes, or that ends every session.
+    struct Empty {
+        answers: bool,
+    }
+
+    impl Upstream for Empty {
+        fn open<'a>(
+            &'a self,
+            _: &'a str,
+            _: Protocol,
+        ) -> futures_util::future::BoxFuture<'a, Result<Opened, crate::mail::Error>> {
+            use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, duplex, split};
+            let (ours, theirs) = duplex(1 << 12);
+            let answers = self.answers;
+            tokio::spawn(async move {
+                let (reading, mut writing) = split(theirs);
+                let mut lines = BufReader::new(reading).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let tag = line.split(' ').next().unwrap_or_default();
+                    if !answers && line.contains("SEARCH") {
+                        return;
+                    }
+                    let _ = writing.write_all(format!("{tag} OK\r\n").as_bytes()).await;
+                }
+            });
+            let (stream, early) = (Box::new(ours), bytes::Bytes::new());
+            let relay = crate::mail::Relay { stream, capabilities: Vec::new(), early };
+            Box::pin(std::future::ready(Ok(Opened::Relay(relay))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_does_not_come_is_given_up_after_its_time() {
+        let to = Address::parse("jo@example.com").expect("valid");
+        for (answers, words) in [(true, "message trace for <a@b>"), (false, "the last look failed")]
+        {
+            let begun = Instant::now();
+            let upstream: Arc<dyn Upstream> = Arc::new(Empty { answers });
+            let place = Place::Mail { upstream, protocol: Protocol::Imap, talk: None };
+            let outcome = look_for(place, "Mail.Receiving", &to, "<a@b>").await;
+            assert_eq!(outcome.verdict, Verdict::Warning, "{outcome:?}");
+            assert!(outcome.text.contains(words), "{words} in {}", outcome.text);
+            let took = begun.elapsed();
+            assert!(took > FIND_FOR / 2 && took <= FIND_FOR + LOOK_FOR, "{took:?}");
         }
     }
 

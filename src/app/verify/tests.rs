@@ -71,6 +71,77 @@ async fn what_cannot_be_sent_is_said_before_anything_is_tried() {
     }
 }
 
+/// Speaks TLS with a certificate for this name that ends in this year, until the runtime ends.
+async fn tls_service(name: &str, year: i32) -> (std::net::SocketAddr, String) {
+    crate::tls::install_provider();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]);
+    let mut params = params.expect("a name");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("key");
+    let certificate = params.self_signed(&key).expect("certificate");
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("key");
+    let server = rustls::ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![certificate.der().clone()], private).expect("pair");
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _refused = acceptor.accept(stream).await;
+        }
+    });
+    (at, certificate.pem())
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_hold_are_told_apart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let ca = folder.path().join("ca.pem");
+    for (name, year, known, words) in [
+        ("localhost", 2021, true, "expired"),
+        ("other.example", 2090, true, "not made for the name localhost"),
+        ("localhost", 2090, false, "Proxy.Upstream.CaPath"),
+    ] {
+        let (at, pem) = tls_service(name, year).await;
+        let pem = if known { pem } else { tls_service("localhost", 2090).await.1 };
+        std::fs::write(&ca, pem).expect("written");
+        let config = config(&format!(
+            "Proxy.Upstream.CaPath = '{}'\nMail.Sending.ServerType = 'Smtp'\n\
+             Mail.Sending.Smtp.Server = 'localhost:{}'\nMail.Sending.Smtp.UseSsl = true\n\
+             Mail.Sending.Smtp.TlsMode = 'Implicit'\n",
+            ca.display(),
+            at.port()
+        ));
+        let verifier = Verifier::new(&config).expect("valid");
+        let report = &verifier.roles(&|_| true, &quiet).await[0];
+        let step = report.steps.last().expect("a step");
+        assert_eq!((step.subject, step.verdict), (Subject::Tls, Verdict::Failed), "{report:?}");
+        assert!(step.text.contains(words), "{words} in {}", step.text);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named() {
+    let config = config(&format!(
+        "Proxy.Upstream.HttpProxy = 'http://{}'\nMail.Sending.ServerType = 'Microsoft365'\n\
+         Mail.Sending.Microsoft365.IntegrationType = 'Confidential'\n\
+         Mail.Sending.Microsoft365.ConfidentialApp.ClientId = \
+         '11111111-2222-3333-4444-555555555555'\n\
+         Mail.Sending.Microsoft365.ConfidentialApp.TenantId = 'contoso.example'\n\
+         Mail.Sending.Microsoft365.ConfidentialApp.UserObjectId = 'a@contoso.example'\n\
+         Mail.Sending.Microsoft365.ConfidentialApp.Secret = 'secret & value'\n",
+        nobody()
+    ));
+    let verifier = Verifier::new(&config).expect("valid");
+    let report = &verifier.roles(&|_| true, &quiet).await[0];
+    let step = report.steps.last().expect("a step");
+    assert_eq!(step.verdict, Verdict::Failed, "{report:?}");
+    for word in ["through Proxy.Upstream.HttpProxy", "right one", "graph.microsoft.com"] {
+        assert!(step.text.contains(word), "{word} in {}", step.text);
+    }
+}
+
 #[tokio::test]
 async fn mapi_has_nothing_to_prove() {
     let verifier = Verifier::new(&config("Mail.Receiving.ServerType = 'MAPI'\n")).expect("valid");

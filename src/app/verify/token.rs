@@ -14,6 +14,9 @@ use crate::config::{Microsoft365, MicrosoftApp};
 use crate::oauth::msal::Protection;
 use crate::oauth::{AccessToken, Error, Fault, Permissions, Service, TokenSource};
 
+/// "Nobody has consented": to what, Microsoft does not say.
+const NO_CONSENT: &str = "AADSTS65001";
+
 /// What a token says of the permissions that its service needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Says {
@@ -50,7 +53,7 @@ impl Site<'_> {
         let work = async {
             match fetch(tokens).await {
                 Err(outcome) if is_public(account) => {
-                    Err(self.explain_sign_in(account, outcome).await)
+                    Err(self.explain_sign_in(account, service, outcome).await)
                 }
                 outcome => outcome,
             }
@@ -73,10 +76,23 @@ impl Site<'_> {
             );
             progress.note(Subject::Configuration, Outcome::warning(text));
         }
+        for path in cache.readable_by_others() {
+            let text = format!(
+                "other users of this computer may read {}: let only the user who runs authbridge \
+                 read it (chmod 600)",
+                path.display()
+            );
+            progress.note(Subject::Configuration, Outcome::warning(text));
+        }
     }
 
     /// Nobody has signed in: one sentence instead of whatever the token request says.
-    async fn explain_sign_in(self, account: &Microsoft365, outcome: Outcome) -> Outcome {
+    async fn explain_sign_in(
+        self,
+        account: &Microsoft365,
+        service: Service,
+        outcome: Outcome,
+    ) -> Outcome {
         let MicrosoftApp::Public { account: name, .. } = &account.app else { return outcome };
         let name = name.as_str();
         let known = match self.builder.accounts().list().await {
@@ -87,7 +103,13 @@ impl Site<'_> {
             one.username.eq_ignore_ascii_case(name)
                 && one.client_id.eq_ignore_ascii_case(&account.client_id)
         });
+        let not_agreed = outcome.code.as_deref() == Some(NO_CONSENT);
         match is_signed_in {
+            true if not_agreed => {
+                let needed = service.needed().join(", ");
+                let text = format!("{} (this role needs {needed})", outcome.text);
+                Outcome { text, ..outcome }
+            }
             true => outcome,
             false => Outcome::failed(format!(
                 "{name} has not signed in to this application: run `authbridge token add` and sign \

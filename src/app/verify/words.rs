@@ -38,9 +38,14 @@ fn graph(text: &str) -> Option<String> {
     Some(if is_code { code } else { status }.to_owned())
 }
 
-/// `answered MAIL FROM:<…> with 550 5.7.60 words`.
+/// `answered MAIL FROM:<…> with 550 5.7.60 words`, `does not accept the login (XOAUTH2): 535 5.7.8`.
 fn reply(text: &str) -> Option<String> {
-    let said = text.split(" answered ").nth(1)?.split(" with ").nth(1)?;
+    let answered = || text.split(" answered ").nth(1)?.split(" with ").nth(1);
+    let refused = || text.split(" does not accept the login (").nth(1)?.split("): ").nth(1);
+    answered().and_then(reply_code).or_else(|| refused().and_then(reply_code))
+}
+
+fn reply_code(said: &str) -> Option<String> {
     let mut words = said.split([' ', ';']);
     let code = words.next().filter(|code| is_number(code) && code.len() == 3)?;
     let enhanced = words.next().filter(|word| word.split('.').all(is_number));
@@ -90,6 +95,8 @@ mod tests {
             ("the fix. Graph answered 503 no code  (request-id none)", Some("503")),
             ("h:587 answered MAIL FROM:<a@b> with 550 5.7.60 denied; grant", Some("550 5.7.60")),
             ("h:587 answered XOAUTH2 with 535; check", Some("535")),
+            ("h:587 does not accept the login (XOAUTH2): 535 5.7.139 off; x", Some("535 5.7.139")),
+            ("h:993 does not accept the login (XOAUTH2): AUTHENTICATE failed.; x", None),
             (
                 "does not accept the login: [AUTHENTICATIONFAILED] Invalid",
                 Some("AUTHENTICATIONFAILED"),

@@ -173,7 +173,7 @@ fn report(loaded: &Loaded, only: Option<&str>) -> Result<String, Failure> {
 fn near_end(config: &Config) -> Option<String> {
     let now = SystemTime::now();
     let expiry = app::listener_expiry(config).filter(|expiry| expiry.is_near(now))?;
-    Some(app::expiry_sentence(&expiry, now))
+    Some(expiry.sentence(now))
 }
 
 /// Name and line of every role that is on.

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 
 use crate::admin::report::{RoleReport, Step, Subject, Verdict};
 
+/// Columns of a window that nobody has made larger.
+const MAX_WIDTH: usize = 80;
+
 /// One line while it goes on.
 pub(super) fn progress(roles: &[String], step: &Step) -> String {
     let role = roles.first().map_or("", String::as_str);
@@ -80,30 +83,47 @@ fn main_step(report: &RoleReport) -> Option<&Step> {
     })
 }
 
-/// Only the columns in which something stands.
+/// Only the columns in which something stands. Where names and columns do not fit side by side,
+/// each name has a line of its own, above its cells.
 fn table(reports: &[RoleReport]) -> String {
     let used =
         |subject: &Subject| reports.iter().any(|report| report.verdict_on(*subject).is_some());
     let columns: Vec<Subject> = Subject::ALL.into_iter().filter(used).collect();
     let names = reports.iter().flat_map(|report| &report.roles);
-    let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max("role".len());
-    let mut text = format!("\n{:<width$}", "role");
-    for subject in &columns {
-        let _ = write!(text, "  {}", heading(*subject));
-    }
-    text.push('\n');
+    let names = names.map(|name| name.chars().count()).max().unwrap_or(0).max("role".len());
+    let headings =
+        |gap: usize| -> usize { columns.iter().map(|subject| gap + column(*subject)).sum() };
+    let gap = |before: usize| if before + headings(2) <= MAX_WIDTH { 2 } else { 1 };
+    let beside = names + headings(1) <= MAX_WIDTH;
+    let (width, gap) = if beside { (names, gap(names)) } else { (1, gap(1)) };
+    let row = |start: &str, cells: &dyn Fn(Subject) -> &'static str| {
+        let mut line = format!("{start:<width$}");
+        for subject in &columns {
+            let wide = column(*subject);
+            let _ = write!(line, "{:gap$}{:<wide$}", "", cells(*subject));
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    let mut text = "\n".to_owned() + &row(if beside { "role" } else { "" }, &heading);
     for report in reports {
+        let cells = |subject| cell(report.verdict_on(subject));
         for role in &report.roles {
-            let mut line = format!("{role:<width$}");
-            for subject in &columns {
-                let (cell, wide) = (cell(report.verdict_on(*subject)), heading(*subject).len());
-                let _ = write!(line, "  {cell:<wide$}");
+            match beside {
+                true => text += &row(role, &cells),
+                false => text += &format!("{role}\n"),
             }
-            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        if !beside {
+            text += &row("", &cells);
         }
     }
     text.push('\n');
     text
+}
+
+/// How wide a column is: its heading, or the longest cell.
+fn column(subject: Subject) -> usize {
+    heading(subject).len().max("FAIL".len())
 }
 
 /// Short, so that a row fits a window.
@@ -161,13 +181,13 @@ mod tests {
         ];
         assert_eq!(
             told(&reports),
-            "\nrole  tls  token  rights  mailbox\n\
-             A     -    ok     -       ok\n\
-             B     -    ok     -       ok\n\
-             C     -    -      -       ?\n\
-             B     -    -      -       ?\n\
-             D     ok   -      warn    FAIL\n\
-             B     ok   -      warn    FAIL\n\n\
+            "\nrole  tls   token  rights  mailbox\n\
+             A     -     ok     -       ok\n\
+             B     -     ok     -       ok\n\
+             C     -     -      -       ?\n\
+             B     -     -      -       ?\n\
+             D     ok    -      warn    FAIL\n\
+             B     ok    -      warn    FAIL\n\n\
              A: works: let in\nB: works: the same mailbox as A\n\
              C: not proved: nobody knows\nB: not proved: the same mailbox as C\n\
              D: warning: few\n"
@@ -176,6 +196,35 @@ mod tests {
             failures(&reports),
             ["D: does not work: no", "B: does not work: the same mailbox as D"]
         );
+    }
+
+    #[test]
+    fn a_table_fits_a_window_whatever_the_roles_are_called() {
+        let all: Vec<(Subject, Verdict, &str)> =
+            Subject::ALL.into_iter().map(|subject| (subject, Verdict::Failed, "no")).collect();
+        for (role, steps, lines) in [
+            // Side by side, with room; closer; and one above the other.
+            ("Mail.Sending".to_owned(), &all[..8], 12 * 2),
+            ("App.payroll.Mail.Sending".to_owned(), &all[..8], 12 * 2),
+            ("App.payroll.Mail.NewAction.EmailClient".to_owned(), &all[..8], 12 * 3),
+            ("App.payroll.Mail.NewAction.EmailClient".to_owned(), &all, 12 * 3),
+            (format!("App.{}.Mail.Sending", "x".repeat(70)), &all, 12 * 3),
+        ] {
+            let reports: Vec<RoleReport> = (0..12).map(|_| report(&role, steps)).collect();
+            let table = table(&reports);
+            let rows: Vec<&str> = table.trim_matches('\n').lines().collect();
+            assert_eq!(rows.len(), 1 + lines, "{table}");
+            for row in &rows {
+                assert!(row.len() <= MAX_WIDTH.max(role.len()), "{} of {row}", row.len());
+            }
+            // Each cell begins where its heading does.
+            let cells = rows.iter().find(|row| row.contains("FAIL")).expect("a row of cells");
+            for (subject, ..) in steps {
+                let at = format!(" {} ", rows[0]).find(&format!(" {} ", heading(*subject)));
+                let at = at.unwrap_or_else(|| panic!("{} in {table}", subject.name()));
+                assert_eq!(cells.get(at..at + 4), Some("FAIL"), "{} in {table}", subject.name());
+            }
+        }
     }
 
     #[test]

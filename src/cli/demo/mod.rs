@@ -5,6 +5,7 @@
 //! mail goes through sockets only ([`client`]).
 
 mod client;
+mod person;
 mod setup;
 
 use std::net::SocketAddr;
@@ -14,18 +15,22 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio_util::sync::CancellationToken;
 
 use self::client::Account;
-use self::setup::{ANNA, Demo, IMAP_LOGIN, OFFICE, OFFICE_LOGIN, PASSWORD, POP3_LOGIN};
+use self::setup::{
+    ANNA, Demo, IMAP_LOGIN, OFFICE, OFFICE_LOGIN, PASSWORD, POP3_LOGIN, SALES, SALES_LOGIN,
+};
 use super::Failure;
+use crate::admin;
 use crate::app::App;
 use crate::frontend::listener::{Bound, Protocol};
 use crate::platform;
 
 /// Try everything on this machine: a make-believe cloud, the proxy before it, mail through both
 ///
-/// Starts Entra, Graph, Google and Gmail in memory on loopback, the proxy in front of them, sends a
-/// message through SMTP for a Microsoft 365 role and for a Gmail role, and reads it back through
-/// IMAP and POP3. Then it stays up, so that you can point a mail client at it. Nothing leaves this
-/// machine.
+/// Starts Entra, Graph, Google and Gmail in memory on loopback and the proxy in front of them, and
+/// signs a mailbox in by device code. Sends a message through SMTP for three roles (Microsoft 365
+/// with an application's secret, Microsoft 365 with the signed-in user, Gmail with a service
+/// account) and reads each back through IMAP and POP3. Then it stays up, so that you can point a
+/// mail client at it and look at the web page. Nothing leaves this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Stop after the messages have gone round: exit code 0 when they came back whole, else 1
@@ -43,13 +48,14 @@ async fn demo(once: bool) -> Result<()> {
     let demo = Demo::start().await?;
     let app = App::start(&demo.config).await.context("the proxy can't start")?;
     let ports = Ports::of(app.bound())?;
+    let page = app.admin_bound().first().map(admin::address).context("the web page is missing")?;
     println!("sandbox cloud: {}", demo.summary());
     println!("proxy: SMTP {}, IMAP {}, POP3 {}\n", ports.smtp, ports.imap, ports.pop3);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(app.serve(stop.clone().cancelled_owned()));
-    let went_round = go_round(&ports).await;
+    let went_round = sign_in_and_go_round(&demo, &ports).await;
     if went_round.is_ok() && !once {
-        invite(&ports);
+        invite(&ports, &page);
         platform::stop_requested().await?;
     }
     stop.cancel();
@@ -77,13 +83,23 @@ impl Ports {
     }
 }
 
-/// A message by way of each sending role to both mailboxes, read back from each in each way.
+async fn sign_in_and_go_round(demo: &Demo, ports: &Ports) -> Result<()> {
+    person::sign_in(&demo.config).await.context("signing in failed")?;
+    go_round(ports).await
+}
+
+/// A message by way of each sending role to all mailboxes, read back from each in each way.
 async fn go_round(ports: &Ports) -> Result<()> {
     let account = |login| Account { login, password: PASSWORD };
     let (imap, pop3, office) = (account(IMAP_LOGIN), account(POP3_LOGIN), account(OFFICE_LOGIN));
-    for (role, sender, from) in [("Microsoft 365", &office, OFFICE), ("Gmail", &imap, ANNA)] {
+    let sales = account(SALES_LOGIN);
+    for (role, sender, from) in [
+        ("Microsoft 365", &office, OFFICE),
+        ("Signed-in user", &sales, SALES),
+        ("Gmail", &imap, ANNA),
+    ] {
         let message = message(role, from);
-        let reply = client::send(ports.smtp, sender, from, &[ANNA, OFFICE], &message)
+        let reply = client::send(ports.smtp, sender, from, &[ANNA, OFFICE, SALES], &message)
             .await
             .with_context(|| format!("{role}: sending failed"))?;
         println!("{role}: sent {} octets by SMTP as {from}: {reply}", message.len());
@@ -92,6 +108,8 @@ async fn go_round(ports: &Ports) -> Result<()> {
             ("Gmail by POP3", client::read_pop3(ports.pop3, &pop3).await),
             ("Microsoft 365 by IMAP", client::read_imap(ports.imap, &office).await),
             ("Microsoft 365 by POP3", client::read_pop3(ports.pop3, &office).await),
+            ("the signed-in user by IMAP", client::read_imap(ports.imap, &sales).await),
+            ("the signed-in user by POP3", client::read_pop3(ports.pop3, &sales).await),
         ] {
             let read = read.with_context(|| format!("{role}: reading from {way} failed"))?;
             same(&message, &read).with_context(|| format!("{role}, {way}"))?;
@@ -127,7 +145,8 @@ fn message(role: &str, from: &str) -> String {
     let id = ID.get_or_init(|| now);
     let word = role.split(' ').next().unwrap_or(role);
     format!(
-        "From: Demo <{from}>\r\nTo: Anna <{ANNA}>, Office <{OFFICE}>\r\nSubject: Hello from an old application ({role})\r\n\
+        "From: Demo <{from}>\r\nTo: Anna <{ANNA}>, Office <{OFFICE}>, Sales <{SALES}>\r\n\
+         Subject: Hello from an old application ({role})\r\n\
          Date: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{word}.{id}@demo.example>\r\n\
          MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"part\"\r\n\r\n\
          --part\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
@@ -140,13 +159,17 @@ fn message(role: &str, from: &str) -> String {
     )
 }
 
-fn invite(ports: &Ports) {
+fn invite(ports: &Ports, page: &str) {
+    let office = format!(
+        "login {OFFICE_LOGIN} (Microsoft 365), {SALES_LOGIN} (Microsoft 365, the signed-in user) or"
+    );
     println!(
         "\nThe demo stays up. Point a mail client at it, without TLS or with STARTTLS:\n\
-         \n  SMTP {}   login {OFFICE_LOGIN} (Microsoft 365) or {IMAP_LOGIN} (Gmail)\
-         \n  IMAP {}   login {OFFICE_LOGIN} (Microsoft 365) or {IMAP_LOGIN} (Gmail)\
-         \n  POP3 {}   login {OFFICE_LOGIN} (Microsoft 365) or {POP3_LOGIN} (Gmail)\
-         \n  password {PASSWORD}; mail to {OFFICE} and {ANNA} arrives\n\nCtrl-C ends it.",
+         \n  SMTP {}   {office} {IMAP_LOGIN} (Gmail)\
+         \n  IMAP {}   {office} {IMAP_LOGIN} (Gmail)\
+         \n  POP3 {}   {office} {POP3_LOGIN} (Gmail)\
+         \n  password {PASSWORD}; mail to {OFFICE}, {SALES} and {ANNA} arrives\n\
+         \nWeb page: {page}   password {PASSWORD}\n\nCtrl-C ends it.",
         ports.smtp, ports.imap, ports.pop3
     );
 }

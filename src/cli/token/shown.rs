@@ -9,13 +9,17 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Permissions that every sign-in has and that open no mailbox.
-const OF_COURSE: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+const OF_COURSE: [&str; 5] = ["openid", "profile", "email", "offline_access", ".default"];
 
 /// Text from outside on one line.
 pub(super) fn plain(text: &str) -> String {
-    let turns = ['\u{200E}'..='\u{200F}', '\u{2028}'..='\u{202E}', '\u{2066}'..='\u{2069}'];
-    let steers = |c: char| c.is_control() || turns.iter().any(|range| range.contains(&c));
     text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
+}
+
+/// True for what a terminal obeys instead of showing it.
+pub(super) fn steers(letter: char) -> bool {
+    let turns = ['\u{200E}'..='\u{200F}', '\u{2028}'..='\u{202E}', '\u{2066}'..='\u{2069}'];
+    letter.is_control() || turns.iter().any(|range| range.contains(&letter))
 }
 
 /// The permissions without resource, each once: `Mail.ReadWrite Mail.Send`.
@@ -86,6 +90,7 @@ mod tests {
             "offline_access",
             "https://outlook.office.com/SMTP.Send",
             "https://graph.microsoft.com/",
+            "https://graph.microsoft.com/.default",
         ]
         .map(str::to_owned)
         .to_vec();

@@ -467,6 +467,7 @@ fn the_worked_examples_of_the_reference_load() {
         (vec!["0.toml"], 1, 0, 1),
         (vec!["1.toml"], 0, 3, 1),
         (vec!["web.config", "2.toml"], 0, 3, 2),
+        (vec!["3.toml"], 1, 3, 1),
     ] {
         let mut request = request(files.iter().map(|name| path(name)).collect());
         for name in ["ERP_PASSWORD", "OFFICE_PASSWORD", "SCANS_PASSWORD", "OFFICE_CLIENT"] {

@@ -198,7 +198,10 @@ impl Guest {
 
     async fn log_in(&mut self, credentials: &Credentials, mechanism: &str) -> Step {
         match self.attempts.log_in(credentials, sasl::known(mechanism)).await {
-            Ok(logged_in) => Step::In(Box::new(logged_in)),
+            Ok(logged_in) => {
+                self.attempts.let_in(&logged_in);
+                Step::In(Box::new(logged_in))
+            }
             Err(refused) => Step::Fail(refusal(refused)),
         }
     }

@@ -195,11 +195,18 @@ impl Guest {
     /// RFC 1939 section 4: the maildrop is locked before the client hears that it is in.
     async fn lock(&mut self, mut logged_in: LoggedIn) -> Step {
         let Opened::Mailbox(mailbox) = &logged_in.opened else {
+            self.attempts.let_in(&logged_in);
             return Step::In(Box::new(logged_in), None);
         };
         match Maildrop::lock(mailbox, &mut logged_in.references).await {
-            Ok(maildrop) => Step::In(Box::new(logged_in), Some(maildrop)),
-            Err(answer) => Step::Fail(answer),
+            Ok(maildrop) => {
+                self.attempts.let_in(&logged_in);
+                Step::In(Box::new(logged_in), Some(maildrop))
+            }
+            Err(answer) => {
+                self.attempts.turn_away(&logged_in);
+                Step::Fail(answer)
+            }
         }
     }
 }

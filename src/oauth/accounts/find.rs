@@ -8,17 +8,17 @@ use std::cmp::Reverse;
 
 use super::record::Who;
 use super::who;
-use crate::oauth::delegated::environment;
-use crate::oauth::msal::{Account, Document, Owner};
+use crate::oauth::delegated::{environment, is_personal};
+use crate::oauth::msal::{Account, Document};
 use crate::oauth::public_app::PublicApp;
-
-/// The home tenant of all personal accounts (facts/msal-cache.md section 1).
-const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 /// The account of that name, if it is signed in for the application.
 pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> Option<Account> {
     let wanted = Who::new(username, &app.client_id);
-    let fitting = all(document, app).into_iter().filter(|account| who(account) == wanted);
+    let fitting = all(document, app).into_iter().filter(|account| {
+        // Last, since it goes through the whole file.
+        who(account) == wanted && document.refresh_token(&account.owner).is_some()
+    });
     fitting.min_by_key(|account| (rank(account, app), Reverse(account.renewed_at)))
 }
 
@@ -26,17 +26,29 @@ pub(super) fn account(document: &Document, app: &PublicApp, username: &str) -> O
 pub(super) fn all(document: &Document, app: &PublicApp) -> Vec<Account> {
     let Some(environment) = environment(app) else { return Vec::new() };
     let is_ours = |account: &Account| {
-        // The document compares environments through their aliases.
-        let owner = Owner { environment: environment.clone(), ..account.owner.clone() };
         account.owner.client_id.eq_ignore_ascii_case(&app.client_id)
-            && document.refresh_token(&owner).is_some()
+            && account.owner.is_in(&environment)
     };
     document.accounts().into_iter().filter(is_ours).collect()
 }
 
+/// Of which tenant the account's access tokens must be; `None` where the setting does not tell
+/// (the name of a domain).
+pub(super) fn realm<'a>(account: &'a Account, app: &'a PublicApp) -> Option<&'a str> {
+    let tenant = app.tenant_id.as_str();
+    let is_alias = ["organizations", "common", "consumers"];
+    match uuid::Uuid::try_parse(tenant) {
+        Ok(_) => Some(tenant),
+        Err(_) if is_alias.iter().any(|alias| alias.eq_ignore_ascii_case(tenant)) => {
+            account.owner.home_tenant()
+        }
+        Err(_) => None,
+    }
+}
+
 /// How well the account fits the application's tenant: less is better.
 fn rank(account: &Account, app: &PublicApp) -> u8 {
-    let is_personal = is_personal(&account.owner);
+    let is_personal = is_personal(&account.owner.home_account_id);
     if account.realm.eq_ignore_ascii_case(&app.tenant_id) {
         return 0;
     }
@@ -45,9 +57,4 @@ fn rank(account: &Account, app: &PublicApp) -> u8 {
         "common" => 0,
         _ => 1 + u8::from(is_personal),
     }
-}
-
-fn is_personal(owner: &Owner) -> bool {
-    let tenant = owner.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant);
-    tenant.is_some_and(|tenant| tenant.eq_ignore_ascii_case(PERSONAL_TENANT))
 }

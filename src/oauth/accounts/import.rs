@@ -5,22 +5,25 @@
 //! program's sign-ins. Rule: the source is read and never written; each sign-in is redeemed for
 //! every service it is to serve, and stored only when all is granted.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::obtain::{Need, identity, missing, redeem};
+use super::obtain::{Need, identity, missing, of, redeem};
 use super::{Accounts, Imported, find};
-use crate::oauth::delegated::Refused;
+use crate::oauth::delegated::{Delegated, Refused};
 use crate::oauth::msal::{Account, CacheFile, Document, Tokens};
 use crate::oauth::public_app::{PublicApp, Service};
-use crate::oauth::{Error, Fault};
+use crate::oauth::sign_in::Identity;
+use crate::oauth::{Error, Fault, quote};
 
 /// Names the asker in errors.
 const ASKER: &str = "import";
 
 /// A sign-in that has been tried.
-#[derive(Default)]
 struct Tried {
+    /// As the service tells it; the file's word for it may be false or old.
+    username: String,
     scopes: Vec<String>,
     tokens: Vec<Tokens>,
 }
@@ -69,7 +72,8 @@ impl Accounts {
         document: &Document,
         account: &Account,
     ) -> Imported {
-        let mut tried = Tried::default();
+        let username = account.username.clone();
+        let mut tried = Tried { username, scopes: Vec::new(), tokens: Vec::new() };
         let tested = self.test(app, services, document, account, &mut tried).await;
         let stored = match tested {
             Ok(()) => self.store_all(tried.tokens).await,
@@ -78,7 +82,7 @@ impl Accounts {
         tried.scopes.sort();
         tried.scopes.dedup();
         Imported {
-            username: account.username.clone(),
+            username: tried.username,
             scopes: tried.scopes,
             problem: stored.err().map(|error| error.text),
         }
@@ -98,7 +102,9 @@ impl Accounts {
         for service in one_of_each_resource(services, app) {
             let need = Need { role: ASKER, app, username: &account.username, service };
             let asked_at = SystemTime::now();
-            let delegated = redeem(self, &need, &refresh).await.map_err(explained)?;
+            let delegated = redeem(self, &need, &refresh, &account.owner).await;
+            let delegated = delegated.and_then(|delegated| of(account, delegated, &need));
+            let delegated = delegated.map_err(explained)?;
             let of_resource = |other: &&Service| resource(**other, app) == resource(service, app);
             let lacks = services.iter().filter(of_resource);
             if let Some(permission) = lacks.filter_map(|s| missing(*s, &delegated.scopes)).next() {
@@ -109,7 +115,8 @@ impl Accounts {
             }
             refresh = delegated.refresh.clone().unwrap_or(refresh);
             tried.scopes.extend(delegated.scopes.iter().cloned());
-            let identity = identity(account, &delegated, &need);
+            let identity = proven(account, &delegated, &need);
+            tried.username.clone_from(&identity.username);
             // The file's own refresh token is as good as a new one where none came.
             let tokens = delegated.tokens(app, &identity, asked_at);
             let stored = |tokens| Tokens { refresh: Some(refresh.clone()), ..tokens };
@@ -143,14 +150,25 @@ fn one_of_each_resource(services: &[Service], app: &PublicApp) -> Vec<Service> {
 
 /// One entry for each refresh token: guests have an account entry in each tenant.
 fn distinct(accounts: Vec<Account>) -> Vec<Account> {
-    let mut distinct: Vec<Account> = Vec::new();
-    for account in accounts {
-        let id = &account.owner.home_account_id;
-        if distinct.iter().all(|known| !known.owner.home_account_id.eq_ignore_ascii_case(id)) {
-            distinct.push(account);
-        }
-    }
+    let mut seen = HashSet::new();
+    let is_new = |account: &Account| seen.insert(account.owner.home_account_id.to_lowercase());
+    let mut distinct = accounts;
+    distinct.retain(is_new);
     distinct
+}
+
+/// Roles find a sign-in by its name: what the service says counts, not what the file says.
+fn proven(account: &Account, delegated: &Delegated, need: &Need<'_>) -> Identity {
+    let known = identity(account, delegated, need);
+    let told = delegated.id_token.as_ref().and_then(|token| {
+        Identity::of(token, delegated.client_info.as_deref(), &need.app.client_id).ok()
+    });
+    match told {
+        Some(told) if told.home_account_id.eq_ignore_ascii_case(&known.home_account_id) => {
+            Identity { username: told.username, ..known }
+        }
+        _ => known,
+    }
 }
 
 fn explained(refused: Refused) -> Error {
@@ -179,7 +197,7 @@ fn nothing(document: &Document, app: &PublicApp, source: &Path) -> Error {
             "{path} holds no sign-in for application {ours} in this cloud, only for {}: a sign-in \
              serves one application, so set ClientId to that one, or sign in with `authbridge \
              token add`",
-            others.join(", ")
+            quote(&others.join(", "), &[])
         ),
     })
 }

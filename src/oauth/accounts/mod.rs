@@ -25,10 +25,8 @@ use self::record::{History, Record, Who};
 use self::refusals::Refusals;
 use self::turns::Turns;
 use super::http::HttpClient;
-use super::msal::{Account, CacheFile, Document, Owner, Tokens};
-use super::public_app::Service;
-use super::{Error, Expiry};
-use crate::config::Cloud;
+use super::msal::{Account, CacheFile, Document, Owner, OwnerKey, Tokens};
+use super::{Ending, Error, Expiry};
 
 /// A refresh token that nobody uses dies after this (facts/entra-oauth.md section 5).
 pub const INACTIVITY: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -116,6 +114,11 @@ impl Accounts {
         Ok(())
     }
 
+    /// Remembers the claims of a refusal that a sign-in has met, for the next one.
+    pub(super) async fn want_claims(&self, username: &str, client_id: &str, claims: String) {
+        self.inner.record.claims(&Who::new(username, client_id), claims).await;
+    }
+
     /// Claims that the next sign-in of this account must carry (Conditional Access).
     pub(super) async fn wanted_claims(&self, username: &str) -> Option<String> {
         let username = username.to_lowercase();
@@ -129,7 +132,8 @@ impl Accounts {
     pub async fn list(&self) -> Result<Vec<AccountStatus>, Error> {
         let document = self.cache().read().await?;
         let histories = self.inner.record.read().await;
-        Ok(document.accounts().iter().map(|of| status(&document, of, &histories)).collect())
+        let granted = document.granted();
+        Ok(document.accounts().iter().map(|of| status(of, &granted, &histories)).collect())
     }
 
     /// Removes an account's tokens: of one application, or (`None`) of all. Returns how many.
@@ -180,12 +184,12 @@ fn who(account: &Account) -> Who {
 }
 
 fn status(
-    document: &Document,
     account: &Account,
+    granted: &HashMap<OwnerKey, (Vec<String>, Option<SystemTime>)>,
     histories: &HashMap<Who, History>,
 ) -> AccountStatus {
     let history = histories.get(&who(account)).cloned().unwrap_or_default();
-    let (scopes, token_expires) = tokens_of(document, &account.owner);
+    let (scopes, token_expires) = granted.get(&account.owner.key()).cloned().unwrap_or_default();
     let renewed_at = account.renewed_at.or(history.renewed());
     AccountStatus {
         username: account.username.clone(),
@@ -195,33 +199,17 @@ fn status(
         scopes,
         token_expires,
         renewed_at,
-        lapses_at: renewed_at.map(|renewed| renewed + INACTIVITY),
+        lapses_at: renewed_at.and_then(|renewed| renewed.checked_add(INACTIVITY)),
         last_used: history.last_used(),
         last_error: history.last_error(),
     }
 }
 
-/// Scopes of all access tokens, and when the newest ends.
-fn tokens_of(document: &Document, owner: &Owner) -> (Vec<String>, Option<SystemTime>) {
-    let clouds = [Cloud::Global, Cloud::UsGovernment, Cloud::UsGovernmentDoD, Cloud::China];
-    let services = [Service::GraphSending, Service::Imap];
-    let (mut scopes, mut ends) = (Vec::new(), None);
-    for cloud in clouds {
-        for resource in services.map(|service| service.delegated_resource(cloud)) {
-            for token in document.access_tokens(owner, resource) {
-                ends = ends.max(Some(token.expires_at));
-                scopes.extend(token.scopes);
-            }
-        }
-    }
-    scopes.sort();
-    scopes.dedup();
-    (scopes, ends)
-}
-
 fn lapse(account: &AccountStatus) -> Option<Expiry> {
     let name = &account.username;
+    let client_id = account.client_id.clone();
     Some(Expiry {
+        kind: Ending::SignIn { username: name.clone(), client_id },
         what: format!("the sign-in of {name} (application {})", account.client_id),
         at: account.lapses_at?,
         fix: format!(
@@ -234,8 +222,8 @@ fn lapse(account: &AccountStatus) -> Option<Expiry> {
 /// What a person does about a sign-in that has ended.
 fn sign_in_again(username: &str) -> String {
     format!(
-        "sign {username} in again: run `authbridge token add`, or press Sign in on authbridge's \
-         web page"
+        "sign {username} in again: run `authbridge token add {username}`, or press Sign in on \
+         authbridge's web page"
     )
 }
 

@@ -12,7 +12,7 @@ use super::turns::Turn;
 use super::{Accounts, find, sign_in_again};
 use crate::oauth::answer::Granted;
 use crate::oauth::delegated::{Delegated, Refused, ask};
-use crate::oauth::msal::{Account, CachedAccess, Document, Tokens};
+use crate::oauth::msal::{Account, CachedAccess, Document, Owner, Tokens};
 use crate::oauth::public_app::{PublicApp, Service};
 use crate::oauth::sign_in::Identity;
 use crate::oauth::{Error, Fault};
@@ -66,10 +66,10 @@ impl Accounts {
         let document = self.read(need).await?;
         let now = SystemTime::now();
         if let Some(account) = find::account(&document, need.app, need.username) {
-            let cached = document.access_tokens(&account.owner, need.resource());
-            if let Some(granted) =
-                cached.iter().find_map(|token| still_good(token, need, known, now))
-            {
+            let realm = find::realm(&account, need.app);
+            let cached = document.access_tokens(&account.owner, need.resource(), realm);
+            let mut newer = newer(&cached, known);
+            if let Some(granted) = newer.find_map(|token| still_good(token, need, known, now)) {
                 self.inner.record.used(&need.who(), now).await;
                 return Ok(granted);
             }
@@ -140,7 +140,9 @@ impl Accounts {
             return Err(error.of_role(need.role).into());
         }
         let asked_at = SystemTime::now();
-        match redeem(self, need, refresh).await {
+        let redeemed = redeem(self, need, refresh, &sign_in.account.owner).await;
+        let redeemed = redeemed.and_then(|delegated| of(&sign_in.account, delegated, need));
+        match redeemed {
             Ok(delegated) => self.keep_and_check(need, sign_in, delegated, asked_at).await,
             Err(refused) => {
                 let refused = with_fix(refused, need);
@@ -212,13 +214,33 @@ impl Accounts {
     }
 }
 
-/// What one refresh token gives for the service's resource: all that was consented to.
+/// What one refresh token gives for the service's resource: all that was consented to; see
+/// [`Refused::wants_names`].
 pub(super) async fn redeem(
     accounts: &Accounts,
     need: &Need<'_>,
     refresh: &Secret,
+    owner: &Owner,
 ) -> Result<Delegated, Refused> {
-    let scope = format!("{}/.default offline_access openid profile", need.resource());
+    let resource = need.resource();
+    let all = redeem_for(accounts, need, refresh, &format!("{resource}/.default")).await;
+    match all {
+        Err(refused) if refused.wants_names(&owner.home_account_id) => {
+            let names = need.service.asked().iter().map(|name| format!("{resource}/{name}"));
+            let named = names.collect::<Vec<_>>().join(" ");
+            redeem_for(accounts, need, refresh, &named).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn redeem_for(
+    accounts: &Accounts,
+    need: &Need<'_>,
+    refresh: &Secret,
+    permissions: &str,
+) -> Result<Delegated, Refused> {
+    let scope = format!("{permissions} offline_access openid profile");
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh.expose()),
@@ -228,15 +250,31 @@ pub(super) async fn redeem(
     ask(accounts.http(), need.app, need.role, &form, &[refresh.expose()]).await
 }
 
+/// The answer, if it is not somebody else's: a proxy that keeps answers gives one person's to the
+/// next, and mail would go out in the wrong name.
+pub(super) fn of(
+    account: &Account,
+    delegated: Delegated,
+    need: &Need<'_>,
+) -> Result<Delegated, Refused> {
+    let told = delegated.client_info.as_deref().and_then(Identity::home);
+    match told {
+        Some(home) if !home.eq_ignore_ascii_case(&account.owner.home_account_id) => {
+            let text = format!(
+                "{}: the answer to the token request of {} is for another account and was not \
+                 used: see that no proxy in between keeps or mixes up answers",
+                need.role, need.username
+            );
+            Err(Error::passing(text).into())
+        }
+        _ => Ok(delegated),
+    }
+}
+
 /// The first permission that the service needs and that was not granted. An answer that names no
 /// scope grants what was asked for (RFC 6749 section 5.1).
 pub(super) fn missing(service: Service, scopes: &[String]) -> Option<&'static str> {
-    let is_granted = |needed: &str| {
-        let name = |scope: &String| scope.rsplit('/').next().unwrap_or_default().to_owned();
-        scopes.iter().map(name).any(|name| name.eq_ignore_ascii_case(needed))
-    };
-    let needed = service.needed().iter().copied();
-    needed.into_iter().find(|needed| !scopes.is_empty() && !is_granted(needed))
+    service.missing(scopes).next().filter(|_| !scopes.is_empty())
 }
 
 /// Whose tokens these are: the account for which the refresh token was redeemed, whatever else the
@@ -271,6 +309,18 @@ fn sign_in(document: &Document, need: &Need<'_>) -> Option<SignIn> {
     let account = find::account(document, need.app, need.username)?;
     let refresh = document.refresh_token(&account.owner)?;
     Some(SignIn { account, refresh })
+}
+
+/// Those that came after the one that is not good any more. Programs with other scopes keep their
+/// own, and who has ended one of a user's tokens has ended those before it: served in turn, two of
+/// them would be rejected for ever.
+fn newer<'a>(
+    cached: &'a [CachedAccess],
+    known: Option<&Secret>,
+) -> impl Iterator<Item = &'a CachedAccess> + use<'a> {
+    let known = known.and_then(|known| cached.iter().find(|token| token.secret == *known));
+    let since = known.map(|known| known.cached_at);
+    cached.iter().filter(move |token| since.is_none_or(|since| token.cached_at > since))
 }
 
 fn still_good(
@@ -330,7 +380,6 @@ fn not_stored(need: &Need<'_>, error: &Error, accounts: &Accounts) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::msal::Owner;
 
     fn tokens(refresh: &str) -> Tokens {
         let now = SystemTime::now();

@@ -17,14 +17,20 @@ use serde::{Deserialize, Serialize};
 use crate::oauth::Error;
 use crate::platform;
 
-/// Some 500 octets for each of [`MAX_ACCOUNTS`]; more is not ours.
-const MAX_BYTES: u64 = 16 << 20;
+/// Some 500 octets for each of [`MAX_ACCOUNTS`], 20 KiB at the very most; more is not ours.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// As many as a role's token cache holds; beyond it the one that changed longest ago goes.
 const MAX_ACCOUNTS: usize = 10_000;
 
 /// An account's use is written at most this often: it is history, and a write is a new file.
 const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
+
+/// How the name of a file ends that has not got its own yet.
+const UNFINISHED: &str = ".new";
+
+/// Nobody writes a history for so long.
+const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 /// Errors are one sentence or two.
 const MAX_TEXT_CHARS: usize = 1_000;
@@ -171,6 +177,11 @@ impl Record {
         self.change(who, noted).await;
     }
 
+    /// A sign-in has been refused for want of these claims; the one before may still be good.
+    pub async fn claims(&self, who: &Who, claims: String) {
+        self.change(who, move |history| history.claims = Some(claims)).await;
+    }
+
     /// The account is gone.
     pub async fn forget(&self, who: Vec<Who>) {
         self.update(move |all| all.retain(|known, _| !who.contains(known))).await;
@@ -248,7 +259,7 @@ impl Inner {
 
     fn load(&self) -> io::Result<Histories> {
         let mut content = Vec::new();
-        std::fs::File::open(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+        platform::open_regular(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
         }
@@ -284,7 +295,8 @@ impl Inner {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             platform::create_private_directory(folder)?;
         }
-        let new = beside(&self.path, &format!("{}.new", uuid::Uuid::new_v4()));
+        self.sweep();
+        let new = beside(&self.path, &format!("{}{UNFINISHED}", uuid::Uuid::new_v4()));
         let replaced = platform::write_private_file(&new, &content)
             .and_then(|()| std::fs::rename(&new, &self.path));
         if replaced.is_err() {
@@ -295,11 +307,35 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Removes what processes have left behind that were killed while they wrote.
+    fn sweep(&self) {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let Ok(entries) = std::fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+        let own = self.path.file_name().unwrap_or_default().to_string_lossy();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let rest = name.to_str().and_then(|name| name.strip_prefix(&format!("{own}.")));
+            let is_ours = rest.is_some_and(|rest| rest.ends_with(UNFINISHED));
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            if is_ours && age.is_some_and(|age| age >= ABANDONED_AFTER) {
+                // Another process may have been quicker.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 fn make_room(all: &mut Histories) {
-    while all.len() > MAX_ACCOUNTS {
-        let oldest = all.iter().min_by_key(|(_, history)| history.changed());
-        let Some(oldest) = oldest.map(|(who, _)| who.clone()) else { return };
-        all.remove(&oldest);
+    let Some(surplus) = all.len().checked_sub(MAX_ACCOUNTS).filter(|count| *count > 0) else {
+        return;
+    };
+    let mut by_age: Vec<(u64, Who)> =
+        all.iter().map(|(who, history)| (history.changed(), who.clone())).collect();
+    by_age.sort();
+    for (_, who) in by_age.iter().take(surplus) {
+        all.remove(who);
     }
 }
 
@@ -410,6 +446,25 @@ mod tests {
         assert_eq!(history(&other, &jo).await.renewed(), Some(at(5)), "written once it can be");
     }
 
+    #[tokio::test]
+    async fn what_killed_processes_leave_behind_is_removed() {
+        let (_folder, record) = record();
+        let jo = Who::new("jo@example.com", "app");
+        record.used(&jo, at(1)).await;
+        let path = record.inner.path.clone();
+        for (name, age, stays) in [
+            ("old.new", ABANDONED_AFTER, false),
+            ("young.new", Duration::ZERO, true),
+            ("damaged", ABANDONED_AFTER, true),
+        ] {
+            let left = beside(&path, name);
+            let file = std::fs::File::create(&left).expect("file");
+            file.set_modified(SystemTime::now() - age).expect("aged");
+            record.renewed(&jo, at(2)).await;
+            assert_eq!(left.exists(), stays, "{name}");
+        }
+    }
+
     #[test]
     fn the_number_of_accounts_and_odd_numbers_are_bounded() {
         let row = |n: u64| {
@@ -424,5 +479,38 @@ mod tests {
         );
         let odd = History { last_used: Some(u64::MAX), ..History::default() };
         assert_eq!(odd.last_used(), None);
+    }
+
+    /// A file made by somebody else may have many more rows than stay.
+    #[test]
+    fn room_is_made_in_one_go() {
+        let mut all: Histories = (0..60_000_u64)
+            .map(|n| {
+                let who = Who::new(&n.to_string(), "app");
+                (who, History { last_used: Some(n), ..History::default() })
+            })
+            .collect();
+        let started = std::time::Instant::now();
+        make_room(&mut all);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(all.len(), MAX_ACCOUNTS);
+        assert_eq!(all.values().filter_map(|history| history.last_used).min(), Some(50_000));
+    }
+
+    /// What is written is read again, or all history would be set aside as damaged.
+    #[test]
+    fn the_longest_history_fits_into_the_file() {
+        let longest = History {
+            last_error: Some(Failure {
+                time: u64::MAX,
+                code: Some("x".repeat(MAX_TEXT_CHARS)),
+                text: "\u{10ffff}".repeat(MAX_TEXT_CHARS),
+            }),
+            claims: Some("\"".repeat(4096)),
+            ..History::default()
+        };
+        let row = Row { who: Who::new(&"x".repeat(512), &"x".repeat(36)), history: longest };
+        let length = serde_json::to_vec_pretty(&row).expect("JSON").len() + 100;
+        assert!((length * MAX_ACCOUNTS) as u64 <= MAX_BYTES, "{length}");
     }
 }

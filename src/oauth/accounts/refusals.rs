@@ -27,9 +27,12 @@ struct Refusal {
     at: Instant,
 }
 
+/// Who, for what, and which tenant: one tenant's refusal is not another's.
+type Asked = (Who, Service, String);
+
 #[derive(Default)]
 pub(super) struct Refusals {
-    recent: Mutex<HashMap<(Who, Service), Refusal>>,
+    recent: Mutex<HashMap<Asked, Refusal>>,
 }
 
 impl Refusals {
@@ -37,7 +40,7 @@ impl Refusals {
     /// Names no role.
     pub fn of(&self, need: &Need<'_>, refresh: &Secret) -> Option<Error> {
         let recent = self.lock();
-        let refusal = recent.get(&(need.who(), need.service))?;
+        let refusal = recent.get(&asked(need))?;
         let holds = refusal.at.elapsed() < REMEMBERED && refusal.fingerprint == of_token(refresh);
         holds.then(|| refusal.error.clone())
     }
@@ -49,17 +52,21 @@ impl Refusals {
         let refusal = Refusal { fingerprint: of_token(refresh), error, at: Instant::now() };
         let mut recent = self.lock();
         recent.retain(|_, refusal| refusal.at.elapsed() < REMEMBERED);
-        recent.insert((need.who(), need.service), refusal);
+        recent.insert(asked(need), refusal);
     }
 
     /// The account has been signed in again.
     pub fn forget(&self, who: &Who) {
-        self.lock().retain(|(known, _), _| known != who);
+        self.lock().retain(|(known, ..), _| known != who);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Who, Service), Refusal>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Asked, Refusal>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn asked(need: &Need<'_>) -> Asked {
+    (need.who(), need.service, need.app.tenant_id.to_lowercase())
 }
 
 /// The token itself need not be kept.

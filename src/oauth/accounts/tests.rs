@@ -1,5 +1,6 @@
 //! Accounts against a token endpoint on loopback, with a cache file of their own.
 
+mod hostile;
 mod importing;
 mod keeping;
 
@@ -9,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::config::{Microsoft365, MicrosoftApp, Template, UpstreamNet};
+use crate::config::{Cloud, Microsoft365, MicrosoftApp, Template, UpstreamNet};
 use crate::oauth::fake_endpoint::{FakeEndpoint, Received, Reply};
 use crate::oauth::msal::CachedAccess;
-use crate::oauth::public_app::PublicApp;
+use crate::oauth::public_app::{PublicApp, Service};
 use crate::oauth::{Fault, TokenSource, microsoft};
 use crate::secret::Secret;
 use crate::tls::{ClientTls, install_provider};
@@ -37,8 +38,12 @@ struct Entra {
     /// Refresh tokens that it takes.
     valid: Vec<String>,
     scope: String,
+    /// Refuses requests for all that was consented to, with this OAuth error.
+    refuses_default: Option<&'static str>,
     /// Instead of a token.
     refusal: Option<Reply>,
+    /// More members of the answer, such as an ID token.
+    beside: serde_json::Value,
     /// Written over this file before it answers.
     damages: Option<PathBuf>,
 }
@@ -58,13 +63,21 @@ fn answer(entra: &Mutex<Entra>, request: &Received, number: usize) -> Reply {
     if let Some(refusal) = &entra.refusal {
         return refusal.clone();
     }
+    if let Some(name) = entra.refuses_default
+        && request.form()["scope"].contains("/.default")
+    {
+        return refused(name, 70000, None);
+    }
     if !entra.valid.contains(&request.form()["refresh_token"]) {
         return refused("invalid_grant", 50173, None);
     }
     let (access, refresh) = (format!("acc3ss-{number}"), format!("r3fresh-{number}"));
     entra.valid.push(refresh.clone());
-    let body = json!({"access_token": access, "token_type": "Bearer", "expires_in": 3599,
+    let mut body = json!({"access_token": access, "token_type": "Bearer", "expires_in": 3599,
         "refresh_token": refresh, "scope": entra.scope});
+    for (name, value) in entra.beside.as_object().expect("members") {
+        body[name] = value.clone();
+    }
     Reply::json(200, body.to_string())
 }
 
@@ -88,7 +101,9 @@ async fn world() -> World {
     let entra = Entra {
         valid: vec!["r3fresh-first".to_owned()],
         scope: GRAPH_SCOPES.to_owned(),
+        refuses_default: None,
         refusal: None,
+        beside: json!({}),
         damages: None,
     };
     let entra = Arc::new(Mutex::new(entra));
@@ -219,6 +234,38 @@ async fn another_process_s_token_is_served_unless_it_is_the_rejected_one() {
 }
 
 #[tokio::test]
+async fn of_two_tokens_of_one_service_the_older_does_not_follow_the_rejected_one() {
+    let world = world().await;
+    // As two programs leave them that ask for different permissions.
+    let put = |document: &mut Document, secret: &str, scope: &str, age: u64, home: &World| {
+        let mut tokens = home.tokens(JO, "oid.tid", "r3fresh-first");
+        tokens.access.secret = Secret::new(secret);
+        tokens.access.scopes = vec!["Mail.Send".to_owned(), scope.to_owned()];
+        tokens.access.cached_at = SystemTime::now() - Duration::from_secs(age);
+        tokens.access.expires_at = SystemTime::now() + Duration::from_secs(3000);
+        document.put(&tokens, SystemTime::now());
+    };
+    let mut document = Document::default();
+    put(&mut document, "older", "Mail.Read", 60, &world);
+    let older = String::from_utf8(document.to_json().to_vec()).expect("text");
+    let mut document = Document::default();
+    put(&mut document, "newer", "Mail.ReadWrite", 30, &world);
+    let newer = String::from_utf8(document.to_json().to_vec()).expect("text");
+    let mut both: serde_json::Value = serde_json::from_str(&newer).expect("JSON");
+    let older: serde_json::Value = serde_json::from_str(&older).expect("JSON");
+    let more = older["AccessToken"].as_object().expect("object").clone();
+    both["AccessToken"].as_object_mut().expect("object").extend(more);
+    std::fs::write(world.accounts.cache().path(), both.to_string()).expect("written");
+
+    assert_eq!(world.obtain(None).await.expect("a token"), "newer");
+    assert_eq!(world.obtain(Some("older")).await.expect("a token"), "newer");
+    assert_eq!(world.requests(), 0);
+    assert_eq!(world.obtain(Some("newer")).await.expect("a token"), "acc3ss-0");
+    assert_eq!(world.obtain(Some("gone")).await.expect("a token"), "acc3ss-0");
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_cached_token_must_have_permissions_and_time_left() {
     let now = SystemTime::now();
     for (life, left, scopes, served) in [
@@ -267,10 +314,7 @@ async fn a_revoked_sign_in_heals_with_the_next_one_at_once() {
         assert_eq!(error.fault, Fault::Person);
         assert_eq!(error.code.as_deref(), Some("AADSTS50173"));
         assert!(error.text.starts_with("Mail.Sending: "), "{error}");
-        assert!(
-            error.text.contains("`authbridge token add`") && error.text.contains(JO),
-            "{error}"
-        );
+        assert!(error.text.contains("`authbridge token add jo@example.com`"), "{error}");
     }
     assert_eq!(world.requests(), 1, "the failure is remembered");
     assert!(world.status(JO).await.last_error.is_some());
@@ -341,6 +385,40 @@ async fn what_passes_by_itself_keeps_the_sign_in() {
 }
 
 #[tokio::test]
+async fn a_personal_account_is_asked_by_the_permissions_names() {
+    for (home, refuses, requests) in [
+        ("me.9188040d-6c67-4c5b-b112-36a304b66dad", Some("invalid_grant"), 2),
+        ("me.9188040D-6C67-4C5B-B112-36A304B66DAD", Some("invalid_scope"), 2),
+        ("me.9188040d-6c67-4c5b-b112-36a304b66dad", None, 1),
+        // An organisation's sign-in has ended, and that is all.
+        ("oid.tid", Some("invalid_grant"), 1),
+    ] {
+        let world = world().await;
+        world.change(|entra| entra.refuses_default = refuses);
+        world.sign_in(JO, home, "r3fresh-first").await;
+        let token = world.obtain(None).await;
+        assert_eq!(token.is_ok(), home != "oid.tid", "{home} {refuses:?}: {token:?}");
+        assert_eq!(world.requests(), requests, "{home} {refuses:?}");
+        if requests == 2 {
+            assert_eq!(
+                world.fake.received()[1].form()["scope"],
+                "https://graph.microsoft.com/Mail.Read https://graph.microsoft.com/Mail.ReadWrite \
+                 https://graph.microsoft.com/Mail.Send offline_access openid profile"
+            );
+        }
+    }
+    // One that has ended costs one more request, and then none for a while.
+    let world = world().await;
+    world.sign_in(JO, "me.9188040d-6c67-4c5b-b112-36a304b66dad", "r3fresh-first").await;
+    world.change(|entra| entra.valid.clear());
+    for _ in 0..3 {
+        let error = world.obtain(None).await.expect_err("ended");
+        assert!(error.text.contains("token add"), "{error}");
+    }
+    assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test]
 async fn who_is_not_signed_in_is_told_where_and_how() {
     let world = world().await;
     for stranger in [None, Some("al@example.com")] {
@@ -373,6 +451,8 @@ async fn the_list_tells_all_and_no_secret() {
     assert_eq!(known.lapses_at, Some(renewed + INACTIVITY));
     let [expiry] = &world.accounts.expiries().await[..] else { unreachable!("one sign-in") };
     assert_eq!(Some(expiry.at), known.lapses_at);
+    let kind = Ending::SignIn { username: JO.to_owned(), client_id: CLIENT.to_owned() };
+    assert_eq!(expiry.kind, kind);
     assert!(expiry.what.contains(JO) && expiry.fix.contains("token add"), "{expiry:?}");
     let record = std::fs::read_to_string(world.folder.path().join("accounts.json")).expect("there");
     let shown = format!("{known:?} {expiry:?} {:?} {record}", world.accounts);

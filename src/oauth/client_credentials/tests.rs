@@ -287,7 +287,7 @@ async fn the_end_of_a_secret_or_certificate_is_told_with_its_key_and_fix() {
     let [told] = &source("https://localhost:1", with_end).expiries()[..] else {
         unreachable!("one secret")
     };
-    assert_eq!(told.at, end);
+    assert_eq!((told.at, &told.kind), (end, &super::Ending::Secret));
     assert!(told.what.contains("Mail.Sending.Microsoft365.ConfidentialApp.Secret"), "{told:?}");
     assert!(
         told.fix.contains("SecretExpires") && !format!("{told:?}").contains(SECRET),
@@ -299,6 +299,7 @@ async fn the_end_of_a_secret_or_certificate_is_told_with_its_key_and_fix() {
         unreachable!("one certificate")
     };
     assert!(told.at > end - Duration::from_secs(20 * 365 * 24 * 3600), "{told:?}");
+    assert_eq!(told.kind, super::Ending::Certificate);
     assert!(told.what.contains("entra.pem") && told.what.contains("CertificatePath"), "{told:?}");
 }
 

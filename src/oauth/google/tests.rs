@@ -205,6 +205,7 @@ fn a_token_url_that_would_expose_the_assertion_is_refused() {
 async fn only_a_p12_key_says_when_it_ends() {
     let told = |name| source(&account(&fixture(name), None)).expect("built").expiries();
     let [told_p12] = &told("google.p12")[..] else { unreachable!("one certificate") };
+    assert_eq!(told_p12.kind, super::Ending::Certificate);
     assert!(told_p12.what.contains("google.p12"), "{told_p12:?}");
     assert!(told_p12.fix.contains(EMAIL), "{told_p12:?}");
     assert!(told_p12.at > std::time::UNIX_EPOCH);

@@ -28,6 +28,12 @@ const OLD_NODES: [&str; 4] = ["access_tokens", "refresh_tokens", "id_tokens", "a
 /// Applications of one family in one file; Microsoft has some dozens.
 const MAX_FAMILY: usize = 100;
 
+/// Whoever lists more has no cache but a trap; 64 MiB hold some thousand.
+const MAX_LISTED: usize = 100_000;
+
+/// What tells owners apart: user, environment, application, all in lower case.
+pub type OwnerKey = [String; 3];
+
 /// A parsed cache.
 #[derive(Clone)]
 pub struct Document {
@@ -49,6 +55,24 @@ pub struct Owner {
     pub environment: String,
     /// The application.
     pub client_id: String,
+}
+
+impl Owner {
+    /// The same for all ways of writing it.
+    pub fn key(&self) -> OwnerKey {
+        let environment = environment::preferred(&self.environment).to_lowercase();
+        [self.home_account_id.to_lowercase(), environment, self.client_id.to_lowercase()]
+    }
+
+    /// True when it stands in the environment of that authority's host.
+    pub fn is_in(&self, host: &str) -> bool {
+        environment::same(&self.environment, host)
+    }
+
+    /// The tenant in which the user is at home.
+    pub fn home_tenant(&self) -> Option<&str> {
+        self.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant)
+    }
 }
 
 /// An `Account` entry that has a refresh token of some application.
@@ -133,7 +157,7 @@ impl Document {
     pub fn accounts(&self) -> Vec<Account> {
         let people = self.people();
         let families = self.families();
-        let mut listed: HashMap<[String; 3], usize> = HashMap::new();
+        let mut listed: HashMap<OwnerKey, usize> = HashMap::new();
         let mut accounts: Vec<Account> = Vec::new();
         for token in self.entries(REFRESH_TOKEN).filter(|entry| is_usable(entry)) {
             let [home, environment] = user_of(token);
@@ -149,6 +173,7 @@ impl Document {
                         let known = &mut accounts[*index].renewed_at;
                         *known = (*known).max(renewed_at);
                     }
+                    None if accounts.len() >= MAX_LISTED => return accounts,
                     None => {
                         listed.insert(key, accounts.len());
                         accounts.push(account(token, person, client, renewed_at));
@@ -176,15 +201,43 @@ impl Document {
         secret(token)
     }
 
-    /// Access tokens of that user and application whose scopes are of `resource`, newest first.
-    pub fn access_tokens(&self, owner: &Owner, resource: &str) -> Vec<CachedAccess> {
-        let entries = self.entries(ACCESS_TOKEN).filter(|entry| is_access_of(entry, owner));
+    /// Access tokens of that user and application whose scopes are of `resource`, newest first. A
+    /// guest has tokens of several tenants, each for another mailbox: `realm` is the one wanted.
+    pub fn access_tokens(
+        &self,
+        owner: &Owner,
+        resource: &str,
+        realm: Option<&str>,
+    ) -> Vec<CachedAccess> {
+        let is_wanted = |entry: &&Node| {
+            realm.is_none_or(|realm| entry.field("realm").eq_ignore_ascii_case(realm))
+                && is_access_of(entry, owner)
+        };
+        let entries = self.entries(ACCESS_TOKEN).filter(is_wanted);
         let mut tokens: Vec<CachedAccess> = entries
             .filter(|entry| scope::are_of(&scopes(entry), resource))
             .filter_map(cached_access)
             .collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.cached_at));
         tokens
+    }
+
+    /// Scopes of everybody's access tokens, and when the newest ends: in one go, since a file may
+    /// hold thousands.
+    pub fn granted(&self) -> HashMap<OwnerKey, (Vec<String>, Option<SystemTime>)> {
+        let mut granted: HashMap<OwnerKey, (Vec<String>, Option<SystemTime>)> = HashMap::new();
+        for entry in self.entries(ACCESS_TOKEN).filter(|entry| is_ordinary(entry)) {
+            let [home, environment] = user_of(entry);
+            let key = [home, environment, entry.field("client_id").to_lowercase()];
+            let (known, end) = granted.entry(key).or_default();
+            known.extend(scopes(entry));
+            *end = (*end).max(time(entry, "expires_on"));
+        }
+        for (scopes, _) in granted.values_mut() {
+            scopes.sort();
+            scopes.dedup();
+        }
+        granted
     }
 
     /// Removes a user of an application: tokens, and the account when no other application of the
@@ -352,15 +405,17 @@ pub(super) fn is_usable(entry: &Node) -> bool {
     entry.field("user_assertion_hash").is_empty() && !entry.field("secret").is_empty()
 }
 
-/// An ordinary bearer token: not bound to a key, not isolated by further parameters.
 pub(super) fn is_access_of(entry: &Node, owner: &Owner) -> bool {
+    is_user(entry, owner) && is_client(entry, owner) && is_ordinary(entry)
+}
+
+/// An ordinary bearer token: not bound to a key, not isolated by further parameters.
+fn is_ordinary(entry: &Node) -> bool {
     let is_or_nothing = |name: &str, value: &str| {
         let text = entry.field(name);
         text.is_empty() || text.eq_ignore_ascii_case(value)
     };
     is_usable(entry)
-        && is_user(entry, owner)
-        && is_client(entry, owner)
         && is_or_nothing("token_type", "Bearer")
         && is_or_nothing("credential_type", ACCESS_TOKEN)
         && entry.field("ext_cache_key").is_empty()

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -32,6 +32,11 @@ const RANDOM_LETTERS: usize = 6;
 
 /// Windows refuses to replace a file while another program reads it: tried so often.
 const REPLACE_TRIES: usize = 20;
+
+/// A program that was just reading when the file was replaced notes the time at which it was done:
+/// MSAL for Python reads again only what has changed since (`_last_sync`), and would write its old
+/// copy over ours. The new file is younger than any such note.
+const READING_TAKES: Duration = Duration::from_secs(2);
 
 /// Without a lock, a file may be seen half written: read again so often.
 const READ_TRIES: usize = 5;
@@ -166,6 +171,15 @@ impl CacheFile {
                 .unwrap_or(Wrapping::NEW)
                 .close(&json, &self.key_file)
                 .map_err(|why| self.unusable(&why))?;
+            if content.len() as u64 > MAX_BYTES {
+                // It would not be read again.
+                return Err(self.unusable(&format!(
+                    "it would become larger than {} MiB and is left as it was; remove accounts \
+                     that no role needs (`authbridge token remove`), or keep some in another file \
+                     (CacheFileName)",
+                    MAX_BYTES >> 20
+                )));
+            }
             self.replace(folder, &content, replaced.as_ref()).map_err(|why| {
                 self.unusable(&format!(
                     "it can't be written: {why}; what it held is still there; see to the space on \
@@ -234,7 +248,7 @@ impl CacheFile {
         if !metadata.is_file() {
             return Err(self.unusable(&"it is no file; name another one (CacheFileName)"));
         }
-        if platform::is_foreign(metadata) {
+        if platform::is_foreign(metadata) || platform::is_planted(metadata, folder_of(&self.path)) {
             return Err(self.unusable(
                 &"it belongs to another user; run authbridge as that user, or give the file to the \
                   user who runs authbridge",
@@ -267,6 +281,7 @@ impl CacheFile {
             None => platform::belong_to_folder(file.as_file(), folder)?,
         }
         file.as_file().sync_all()?;
+        file.as_file().set_modified(SystemTime::now() + READING_TAKES)?;
         give_name(file, &self.path)?;
         platform::sync_directory(folder)
     }

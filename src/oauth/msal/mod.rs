@@ -15,6 +15,6 @@ mod put;
 mod scope;
 mod sealed;
 
-pub use document::{Account, CachedAccess, Document, Owner, Tokens};
+pub use document::{Account, CachedAccess, Document, Owner, OwnerKey, Tokens};
 pub use file::{CacheFile, Stamp};
 pub use protection::Protection;

@@ -122,15 +122,19 @@ pub(super) fn seal(text: &[u8], key_file: &Path) -> Result<Vec<u8>, SealError> {
 impl Key {
     /// `None` when there is no such file.
     fn read(path: &Path) -> Result<Option<Self>, SealError> {
-        let file = match std::fs::File::open(path) {
+        let file = match platform::open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(SealError::KeyFile(shown(path), "read", error)),
         };
+        let failed = |error| SealError::KeyFile(shown(path), "read", error);
+        let metadata = file.metadata().map_err(failed)?;
+        if platform::is_planted(&metadata, super::file::folder_of(path)) {
+            let planted = "another user has put it into a folder in which everybody may make files";
+            return Err(failed(io::Error::other(planted)));
+        }
         let mut content = Zeroizing::new(Vec::with_capacity(2048));
-        file.take(MAX_KEY_FILE_BYTES)
-            .read_to_end(&mut content)
-            .map_err(|error| SealError::KeyFile(shown(path), "read", error))?;
+        file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut content).map_err(failed)?;
         let key = Self::parse(&content).ok_or_else(|| SealError::NoKeyInFile(shown(path)))?;
         Ok(Some(key))
     }

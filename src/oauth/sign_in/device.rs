@@ -175,8 +175,15 @@ impl DeviceSignIn {
         }
         let asked_at = SystemTime::now();
         let (app, role) = (&self.wanted.app, self.wanted.role());
-        let delegated = ask(self.accounts.http(), app, role, &form, &[code]).await?;
-        Ok(Issued { delegated, asked_at })
+        match ask(self.accounts.http(), app, role, &form, &[code]).await {
+            Ok(delegated) => Ok(Issued { delegated, asked_at }),
+            Err(refused) => {
+                if let (Some(claims), Some(owner)) = (&refused.claims, &self.wanted.account) {
+                    self.accounts.want_claims(owner, &app.client_id, claims.clone()).await;
+                }
+                Err(refused)
+            }
+        }
     }
 }
 

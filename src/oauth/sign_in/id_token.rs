@@ -89,8 +89,15 @@ impl Identity {
             return Err(unusable("names no sign-in name (preferred_username)"));
         };
         let home_account_id =
-            client_info.and_then(home).unwrap_or_else(|| format!("{object_id}.{tenant}"));
+            client_info.and_then(Self::home).unwrap_or_else(|| format!("{object_id}.{tenant}"));
         Ok(Self { home_account_id, tenant, object_id, username, name: sane(claims.name) })
+    }
+
+    /// `{uid}.{utid}` of `client_info`.
+    pub(in crate::oauth) fn home(client_info: &str) -> Option<String> {
+        let ClientInfo { uid, utid } = decoded(client_info)?;
+        let (uid, utid) = (sane(Some(uid))?, sane(Some(utid))?);
+        Some(format!("{uid}.{utid}"))
     }
 }
 
@@ -117,12 +124,6 @@ fn unusable(problem: &str) -> Error {
         "the ID token of the sign-in {problem}: check ClientId and Microsoft365.AuthorityUrl, and \
          any proxy that alters answers"
     ))
-}
-
-fn home(client_info: &str) -> Option<String> {
-    let ClientInfo { uid, utid } = decoded(client_info)?;
-    let (uid, utid) = (sane(Some(uid))?, sane(Some(utid))?);
-    Some(format!("{uid}.{utid}"))
 }
 
 /// base64url of JSON; some write the padding.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::scopes::{self, Resource};
 use super::{Identity, Progress, SignedIn, Wanted};
-use crate::oauth::delegated::{Delegated, ask};
+use crate::oauth::delegated::{Delegated, Refused, ask};
 use crate::oauth::{Accounts, Error, Fault};
 use crate::secret::Secret;
 
@@ -59,8 +59,11 @@ impl Redemption<'_> {
             ("scope", &scope),
             ("client_info", "1"),
         ];
-        let first = self.ask(&form, &[code.expose(), verifier.expose()]).await?;
-        self.tokens(first).await
+        let first = self.ask(&form, &[code.expose(), verifier.expose()]).await;
+        match first {
+            Ok(first) => self.tokens(first).await,
+            Err(refused) => Err(self.refused(refused, self.wanted.account.as_deref()).await),
+        }
     }
 
     /// Fetches the other resources' tokens, checks all, stores all.
@@ -85,7 +88,7 @@ impl Redemption<'_> {
         self.progress.send_replace(Progress::Checking);
         let identity = self.identity(&first.delegated)?;
         self.check_account(&identity)?;
-        let issued = self.all_resources(first).await?;
+        let issued = self.all_resources(first, &identity).await?;
         self.progress.send_replace(Progress::Checking);
         self.check_permissions(&issued)?;
         Ok((identity, issued))
@@ -120,7 +123,11 @@ impl Redemption<'_> {
 
     /// One answer for each resource; every one but the first for the refresh token of the one
     /// before.
-    async fn all_resources(&self, first: Issued) -> Result<Vec<Issued>, Error> {
+    async fn all_resources(
+        &self,
+        first: Issued,
+        identity: &Identity,
+    ) -> Result<Vec<Issued>, Error> {
         let Some(mut newest) = first.delegated.refresh.clone() else {
             return Err(self.wanted.person(
                 "the sign-in has brought no refresh token, so it would end within the hour and \
@@ -132,7 +139,7 @@ impl Redemption<'_> {
         let mut issued = vec![first];
         for resource in self.resources.iter().skip(1) {
             self.progress.send_replace(Progress::Redeeming);
-            let next = self.refresh(resource, &newest).await?;
+            let next = self.refresh(resource, &newest, identity).await?;
             newest = next.delegated.refresh.clone().unwrap_or(newest);
             issued.push(next);
         }
@@ -147,15 +154,41 @@ impl Redemption<'_> {
         Ok(issued)
     }
 
-    async fn refresh(&self, resource: &Resource, token: &Secret) -> Result<Issued, Error> {
-        let scope = resource.of_refresh();
+    /// All that was consented to; see [`Refused::wants_names`].
+    async fn refresh(
+        &self,
+        resource: &Resource,
+        token: &Secret,
+        identity: &Identity,
+    ) -> Result<Issued, Error> {
+        let outcome = match self.refresh_for(&resource.of_refresh(), token).await {
+            Err(refused) if refused.wants_names(&identity.home_account_id) => {
+                self.refresh_for(&resource.of_code(), token).await
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(issued) => Ok(issued),
+            Err(refused) => Err(self.refused(refused, Some(&identity.username)).await),
+        }
+    }
+
+    async fn refresh_for(&self, scope: &str, token: &Secret) -> Result<Issued, Refused> {
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", token.expose()),
-            ("scope", &scope),
+            ("scope", scope),
             ("client_info", "1"),
         ];
         self.ask(&form, &[token.expose()]).await
+    }
+
+    /// The next sign-in carries the claims that this one lacked.
+    async fn refused(&self, refused: Refused, owner: Option<&str>) -> Error {
+        if let (Some(claims), Some(owner)) = (refused.claims, owner) {
+            self.accounts.want_claims(owner, &self.wanted.app.client_id, claims).await;
+        }
+        refused.error
     }
 
     /// Tells all that is missing at once: consent is given once.
@@ -195,7 +228,7 @@ impl Redemption<'_> {
         Ok(())
     }
 
-    async fn ask(&self, form: &[(&str, &str)], secrets: &[&str]) -> Result<Issued, Error> {
+    async fn ask(&self, form: &[(&str, &str)], secrets: &[&str]) -> Result<Issued, Refused> {
         let mut tries = 1;
         loop {
             let asked_at = SystemTime::now();
@@ -205,7 +238,7 @@ impl Redemption<'_> {
                 Err(refused) if refused.error.fault == Fault::Passing && tries < MAX_TRIES => {
                     sleep(refused.error.retry_after.unwrap_or(PAUSE).min(MAX_PAUSE)).await;
                 }
-                Err(refused) => return Err(refused.error),
+                Err(refused) => return Err(refused),
             }
             tries += 1;
         }

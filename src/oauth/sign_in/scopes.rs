@@ -7,6 +7,7 @@
 //! compared with what its own services need.
 
 use super::Wanted;
+use crate::oauth::public_app::is_granted;
 use crate::oauth::{Error, Service};
 
 /// A refresh token, and whose it is.
@@ -79,8 +80,8 @@ impl Resource {
     /// Needed permissions that are not among the granted ones.
     pub fn missing(&self, granted: &[String]) -> Vec<&'static str> {
         let mut missing: Vec<&'static str> = Vec::new();
-        for permission in self.services.iter().flat_map(|service| service.needed()) {
-            if !is_granted(permission, granted) && !missing.contains(permission) {
+        for permission in self.services.iter().flat_map(|service| service.missing(granted)) {
+            if !missing.contains(&permission) {
                 missing.push(permission);
             }
         }
@@ -108,15 +109,6 @@ pub(super) fn add(permissions: &str) -> String {
         "add it under App registrations → API permissions → Add a permission → Microsoft Graph → \
          Delegated permissions → {permissions}, grant consent, and sign in again"
     )
-}
-
-/// Without the resource, since Exchange Online has an old and a new name for its own.
-fn is_granted(permission: &str, granted: &[String]) -> bool {
-    let name = |scope: &String| {
-        let name = scope.rsplit('/').next().unwrap_or_default();
-        name.eq_ignore_ascii_case(permission)
-    };
-    granted.iter().any(name)
 }
 
 #[cfg(test)]

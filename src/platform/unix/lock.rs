@@ -84,6 +84,10 @@ fn left_behind(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    if file.metadata()?.nlink() > 1 {
+        // Somebody's file under the lock's name: writing into it would destroy that one.
+        return Err(io::Error::other("the file of that name has another name, too; remove it"));
+    }
     if !lock(&file)? || !is_named(&file, path) || is_young(&file)? {
         return Ok(None);
     }

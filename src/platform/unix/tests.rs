@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use super::super::LockFile;
+use super::super::{LockFile, open_regular};
 use super::*;
 
 fn folder() -> tempfile::TempDir {
@@ -87,4 +87,58 @@ fn a_file_that_was_just_made_is_left_to_its_maker() {
     made.set_modified(SystemTime::now() - Duration::from_secs(5)).expect("set");
     assert!(LockFile::try_take(&path, "me").expect("looked").is_some(), "nobody has locked it");
     assert!(!path.exists());
+}
+
+/// Who may make files beside the cache can give a file of ours the lock's name.
+#[test]
+fn a_file_with_another_name_is_not_emptied_as_a_lock() {
+    let folder = folder();
+    let (victim, path) = (folder.path().join("tokens.key"), folder.path().join("lock"));
+    fs::write(&victim, "k3y").expect("written");
+    let old = SystemTime::now() - Duration::from_secs(60);
+    File::options().write(true).open(&victim).expect("open").set_modified(old).expect("set");
+    fs::hard_link(&victim, &path).expect("linked");
+    let error = LockFile::try_take(&path, "me").expect_err("no lock file");
+    assert!(error.to_string().contains("another name"), "{error}");
+    assert_eq!(fs::read_to_string(&victim).expect("kept"), "k3y");
+}
+
+#[test]
+fn a_pipe_is_no_file_and_holds_nobody_up() {
+    let folder = folder();
+    let (file, link, pipe) =
+        (folder.path().join("file"), folder.path().join("link"), folder.path().join("pipe"));
+    fs::write(&file, "x").expect("written");
+    symlink(&file, &link).expect("linked");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    for (path, opens) in [(&file, true), (&link, true), (&pipe, false)] {
+        assert_eq!(open_regular(path).is_ok(), opens, "{}", path.display());
+    }
+    assert!(open_regular(folder.path()).is_err());
+    let missing = open_regular(&folder.path().join("missing")).expect_err("missing");
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
+
+/// In a folder where everybody may make files, a file of our name may be a trap.
+#[test]
+fn what_another_user_can_have_planted_is_told() {
+    let folder = folder();
+    let file = File::create(folder.path().join("file")).expect("made");
+    let planted = || is_planted(&file.metadata().expect("there"), folder.path());
+    let set = |mode| {
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("set");
+    };
+    set(0o1777);
+    assert!(!planted(), "ours");
+    if std::os::unix::fs::fchown(&file, Some(4711), Some(4712)).is_err() {
+        eprintln!("SKIPPED: not root");
+        return;
+    }
+    assert!(planted(), "a stranger's");
+    set(0o755);
+    assert!(!planted(), "only we can have put it there");
+    set(0o1777);
+    std::os::unix::fs::chown(folder.path(), Some(4711), None).expect("root");
+    assert!(!planted(), "the folder's owner has put it there");
 }

@@ -12,6 +12,10 @@ use super::super::faults::Place;
 use super::super::store::{Login, State};
 use super::Door;
 
+/// Exchange: the token is good and opens no such mailbox. IMAP takes such a login and refuses the
+/// next command (facts/entra-oauth.md section 7).
+pub(super) const NOT_CONNECTED: &str = "not connected";
+
 /// What came of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -34,7 +38,7 @@ pub(super) fn password(
     let mut state = door.cloud.state();
     let outcome = match state.mailbox(login).map(|mailbox| (&mailbox.provider, &mailbox.address)) {
         // Basic authentication is gone there.
-        _ if refused || door.is_exchange() => Outcome::Refused,
+        _ if refused.is_some() || door.is_exchange() => Outcome::Refused,
         Some((Provider::Classic { password: right }, address)) if right == password => {
             Outcome::In(address.clone())
         }
@@ -56,7 +60,7 @@ pub(super) fn xoauth2(door: &Door, blob: &[u8]) -> Result<String, &'static str> 
     } else {
         check(&state, user, token)
     };
-    let result = checked.and_then(|a| if refused { Err("401") } else { Ok(a) });
+    let result = checked.and_then(|address| refused.map_or(Ok(address), Err));
     record(&mut state, door, "XOAUTH2", user, result.is_ok());
     result
 }
@@ -104,7 +108,7 @@ fn check_exchange(
         mailbox.tenant() == token.tenant
             && (token.subject.is_empty() || mailbox.opens_for(&token.subject))
     });
-    mailbox.map(|mailbox| mailbox.address.clone()).ok_or("400")
+    mailbox.map(|mailbox| mailbox.address.clone()).ok_or(NOT_CONNECTED)
 }
 
 fn record(state: &mut State, door: &Door, mechanism: &'static str, user: &str, accepted: bool) {

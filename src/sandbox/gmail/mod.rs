@@ -75,8 +75,20 @@ impl Door {
         self.manner.house == House::Exchange
     }
 
-    fn refuses_login(&self) -> bool {
-        self.fault(|what| *what == What::RefuseLogin).is_some()
+    /// Takes a reply that a test wrote for this verb.
+    fn scripted(&self, verb: &str) -> Option<&'static str> {
+        match self.fault(|what| matches!(what, What::Reply(at, _) if *at == verb))? {
+            What::Reply(_, text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The status with which a right login is refused all the same.
+    fn refuses_login(&self) -> Option<&'static str> {
+        match self.fault(|what| matches!(what, What::RefuseLogin | What::RefuseToken(_)))? {
+            What::RefuseToken(status) => Some(status),
+            _ => Some("401"),
+        }
     }
 }
 

@@ -43,6 +43,10 @@ pub(super) async fn session(mut wire: Wire, door: Door) -> io::Result<()> {
             session.wire.reset();
             return Ok(());
         }
+        if let Some(text) = session.door.scripted(&verb) {
+            session.wire.send_line(text).await?;
+            continue;
+        }
         if verb == "QUIT" {
             session.quit();
             session.wire.send_line("+OK Farewell.").await?;

@@ -65,7 +65,7 @@ pub(super) async fn session(wire: Wire, door: Door) -> io::Result<()> {
     let mut session =
         Session { door, wire, number, greeted: false, login: None, envelope: None, errors: 0 };
     session.note(|_| {});
-    if let Some(What::Reply(_, text)) = session.scripted("CONNECT") {
+    if let Some(text) = session.door.scripted("CONNECT") {
         session.wire.send_line(text).await?;
         return session.wire.close().await;
     }
@@ -105,10 +105,6 @@ impl Session {
         change(counted);
     }
 
-    fn scripted(&self, verb: &str) -> Option<What> {
-        self.door.fault(|what| matches!(what, What::Reply(at, _) if *at == verb))
-    }
-
     async fn command(&mut self) -> io::Result<Next> {
         let line = self.wire.line().await?;
         let Some(line) =
@@ -121,7 +117,7 @@ impl Session {
         if self.door.cuts_at(&verb) {
             return Ok(Next::Reset);
         }
-        if let Some(What::Reply(_, text)) = self.scripted(&verb) {
+        if let Some(text) = self.door.scripted(&verb) {
             return reply(text);
         }
         let locked = self.door.manner.tls == Tls::Required && !self.wire.is_tls();
@@ -377,7 +373,7 @@ impl Session {
         if self.door.fault(|what| *what == What::StallAtDot).is_some() {
             std::future::pending::<()>().await;
         }
-        if let Some(What::Reply(_, text)) = self.scripted(".") {
+        if let Some(text) = self.door.scripted(".") {
             return reply(text);
         }
         if let Some(refusal) = judge(&raw) {

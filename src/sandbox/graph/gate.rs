@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::accounts::{Mailbox, Provider, guid};
+use super::super::faults::{Place, What};
 use super::super::store::{Cloud, State as Store};
 use super::super::web;
 use super::batch;
@@ -214,6 +215,7 @@ async fn enter(
     let broken = |_| GraphError::bad("BadRequest", "The path can't be read.");
     *request.uri_mut() = format!("{path}{query}").parse().map_err(broken)?;
     let user = path.split('/').nth(3).unwrap_or_default().replace("%40", "@").to_ascii_lowercase();
+    refused_on_demand(cloud, super::place_of(request.method(), &path))?;
     let _slot = Slot::take(cloud, &caller.app, &user)?;
     let latency = cloud.state().limits.latency;
     if !latency.is_zero() {
@@ -223,6 +225,14 @@ async fn enter(
     let body = limited(body).await?;
     parts.extensions.insert(caller);
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+}
+
+/// A refusal that a test asked for.
+fn refused_on_demand(cloud: &Cloud, place: Place) -> Result<(), GraphError> {
+    let asked = cloud.state().faults.take(place, |what| matches!(what, What::Graph(..)));
+    let Some(What::Graph(status, code)) = asked else { return Ok(()) };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Err(GraphError::new(status, code, "Refused on demand."))
 }
 
 /// Collections by the spelling of the routes: Graph does not mind the case.

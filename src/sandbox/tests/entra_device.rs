@@ -122,17 +122,21 @@ async fn exchange_opens_a_user_s_own_mailbox_by_the_permission_of_the_protocol()
     let imap = text(&imap, "access_token").to_owned();
     let mail = browser.tokens("Mail.Read").await;
     let table = [
-        (OTHER, imap.as_str(), "a NO"),
-        (OWNER, text(&mail, "access_token"), "a NO"),
-        (OWNER, imap.as_str(), "a OK"),
+        // The token is good, the mailbox is another's: IMAP tells with the next command.
+        (OTHER, imap.as_str(), "a OK", "b BAD User is authenticated but not connected."),
+        (OWNER, text(&mail, "access_token"), "a NO", "b BAD"),
+        (OWNER, imap.as_str(), "a OK", "b OK"),
     ];
-    for (user, token, want) in table {
+    for (user, token, want, next) in table {
         let mut client =
             Client::tls(&browser.world, &browser.sandbox().endpoints().exchange_imap).await;
         let blob = xoauth2(user, token);
         client.play(&format!("S: * OK\nC: a AUTHENTICATE XOAUTH2 {blob}")).await;
         let answer = client.until("a ").await.pop().expect("a line");
         assert!(answer.starts_with(want), "{user}: {answer}");
+        client.play("C: b NAMESPACE").await;
+        let answer = client.until("b ").await.pop().expect("a line");
+        assert!(answer.starts_with(next), "{user}: {answer}");
     }
     let mut client =
         Client::tls(&browser.world, &browser.sandbox().endpoints().exchange_pop3).await;

@@ -32,6 +32,24 @@ async fn the_right_audience_and_role_open_and_others_do_not() {
         )
         .await;
     assert_eq!(world.sandbox.sent_items("m@contoso.example").len(), 1);
+    // A good token for a mailbox that it does not open: IMAP alone lets it in, and no further.
+    let imap = world.sandbox.add_app(App::new(&world.app.tenant).with_role("IMAP.AccessAsApp"));
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", imap.client_id.as_str()),
+        ("client_secret", imap.secret.as_str()),
+        ("scope", "https://outlook.office365.com/.default"),
+    ];
+    let (_, body) = world.form(&world.token_url(), &fields).await;
+    let token = body["access_token"].as_str().expect("a token");
+    let nobody = xoauth2("nobody@contoso.example", token);
+    let mut client = Client::tls(&world, &ends.exchange_imap).await;
+    client
+        .play(&format!(
+            "S: * OK\nC: a AUTHENTICATE XOAUTH2 {nobody}\nS: a OK AUTHENTICATE completed.\n\
+             C: b CAPABILITY\nS: b BAD User is authenticated but not connected.\nS: * BYE"
+        ))
+        .await;
     // The application has no role for IMAP and POP3.
     let mut client = Client::tls(&world, &ends.exchange_imap).await;
     client

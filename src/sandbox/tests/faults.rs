@@ -112,6 +112,53 @@ async fn logins_are_refused_and_connections_dropped() {
 }
 
 #[tokio::test]
+async fn words_can_be_put_into_any_service_s_mouth() {
+    let world = World::new().await;
+    let fault = |at, what| world.sandbox.fault(Fault { at, what, times: 1 });
+    let ends = world.sandbox.endpoints();
+    fault(Place::Imap, What::Reply("LOGIN", "NO [UNAVAILABLE] later"));
+    let mut client = Client::plain(&world, &ends.imap_plain).await;
+    let login = "LOGIN old@classic.example \"pass word\"";
+    client.play(&format!("S: * OK\nC: a {login}\nS: a NO [UNAVAILABLE] later")).await;
+    client.play(&format!("C: b {login}\nS: b OK")).await;
+    fault(Place::Pop3, What::Reply("PASS", "-ERR [IN-USE] locked"));
+    let mut client = Client::plain(&world, &ends.pop3_plain).await;
+    client.play("S: +OK\nC: USER old@classic.example\nS: +OK\nC: PASS x\nS: -ERR [IN-USE]").await;
+    fault(Place::Imap, What::RefuseToken("400"));
+    let blob = xoauth2("g@gmail.example", &world.gmail_token().await);
+    let challenge =
+        base64(r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#);
+    let mut client = Client::tls(&world, &ends.imap).await;
+    client
+        .play(&format!("S: * OK\nC: a AUTHENTICATE XOAUTH2 {blob}\nS: + {challenge}\nC: \nS: a NO"))
+        .await;
+    client.play(&format!("C: b AUTHENTICATE XOAUTH2 {blob}\nS: b OK")).await;
+    let token = world.graph_token().await;
+    fault(Place::GraphSendMail, What::Graph(403, "ErrorSendAsDenied"));
+    let refused = send(&world, "no token").await.expect("an answer");
+    assert_eq!(refused.status(), 401, "the token comes first");
+    let refused = send(&world, &token).await.expect("an answer");
+    assert_eq!(refused.status(), 403);
+    assert!(refused.headers().contains_key("request-id"));
+    let body: serde_json::Value = refused.json().await.expect("JSON");
+    assert_eq!(body["error"]["code"], "ErrorSendAsDenied");
+    assert!(world.sandbox.faults_left().is_empty() && world.sandbox.deliveries().is_empty());
+}
+
+#[tokio::test]
+async fn answers_bear_the_cloud_s_own_time() {
+    let world = World::new().await;
+    let token = world.graph_token().await;
+    world.sandbox.advance(Duration::from_secs(7200));
+    let answer = send(&world, &token).await.expect("an answer");
+    let date = answer.headers()["date"].to_str().expect("text").replace("GMT", "+0000");
+    let rfc2822 = time::format_description::well_known::Rfc2822;
+    let date = time::OffsetDateTime::parse(&date, &rfc2822).expect("a date");
+    let ahead = date - time::OffsetDateTime::now_utc();
+    assert!((7100..=7200).contains(&ahead.whole_seconds()), "{ahead}");
+}
+
+#[tokio::test]
 async fn a_dropped_cloud_answers_no_more() {
     let world = World::new().await;
     let host = world.sandbox.endpoints().smtp_plain.clone();

@@ -287,7 +287,7 @@ fn cleaned(text: &str, limit: usize) -> String {
 /// Controls, and Unicode's marks that turn the direction of writing (UAX #9).
 fn is_control(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}')
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}')
         || ('\u{202A}'..='\u{202E}').contains(&c)
         || ('\u{2066}'..='\u{2069}').contains(&c)
 }

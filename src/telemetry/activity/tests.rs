@@ -163,12 +163,12 @@ fn texts_from_outside_are_cut_and_cleaned() {
     let session = smtp(&activity);
     let long = "x".repeat(10_000);
     session.refused(&long, "PLAIN", false);
-    session.refused("a\u{202E}b\x1b[2J\r\nc", "PLAIN", false);
+    session.refused("a\u{202E}b\u{61C}\x1b[2J\r\nc", "PLAIN", false);
     session.named(&long);
     session.failed(ROLE, "R-1", &long);
     let Snapshot { clients, sessions, roles, .. } = activity.snapshot();
     let logins: Vec<&str> = clients.iter().map(|row| row.login.as_str()).collect();
-    assert!(logins.contains(&&long[..MAX_NAME]) && logins.contains(&"a b [2J  c"), "{logins:?}");
+    assert!(logins.contains(&&long[..MAX_NAME]) && logins.contains(&"a b  [2J  c"), "{logins:?}");
     assert_eq!(sessions[0].program.as_ref().map(String::len), Some(MAX_NAME));
     assert_eq!(roles[0].last_failure.as_ref().map(|(_, _, text)| text.len()), Some(MAX_TEXT));
 }
@@ -295,4 +295,39 @@ async fn the_keeper_saves_what_is_new_and_a_last_time_at_the_end() {
     let text = std::fs::read_to_string(&path).expect("saved");
     assert!(text.contains("jane") && text.contains("john"), "{text}");
     assert!(!folder.path().join("clients.json.new").exists());
+}
+
+#[test]
+fn a_live_session_is_a_few_hundred_octets() {
+    let kept = size_of::<super::session::Session>() + size_of::<super::session::Told>();
+    assert!(kept < 512, "{kept}");
+    assert!(size_of::<LiveSession>() <= 16, "{}", size_of::<LiveSession>());
+}
+
+/// What a message and a turn of a relay cost, with sessions of one role on four threads.
+#[test]
+#[ignore = "a measurement: cargo test --release --lib what_an_event_costs -- --ignored --nocapture"]
+fn what_an_event_costs() {
+    const TIMES: u32 = 100_000;
+    let recorder = crate::telemetry::metrics::Recorder::install();
+    let activity = Activity::new();
+    let cost = |event: fn(&LiveSession)| {
+        let began = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let live = activity.open(opening("IMAP", "127.0.0.1"));
+                    live.logged_in("erp", "Mail.Sending", "PLAIN");
+                    (0..TIMES).for_each(|_| event(&live));
+                });
+            }
+        });
+        began.elapsed() / (4 * TIMES)
+    };
+    let message = cost(|live| live.sent("Mail.Sending", 1000, Duration::from_millis(3)));
+    let turn = cost(|live| live.moved(1000, 20));
+    println!("a message costs {message:?}, a turn of a relay {turn:?}");
+    // Of a message at 3 ms, and of a turn at 20 µs, no hundredth.
+    assert!(message < Duration::from_micros(30) && turn < Duration::from_micros(2));
+    assert!(recorder.render(&crate::telemetry::metrics::Ends::default()).contains("Mail.Sending"));
 }

@@ -8,6 +8,7 @@
 //! The rest of the program calls a function here for each event; only `oauth` counts
 //! [`TOKEN_REFRESHES`] itself. Functions do nothing until a [`Recorder`] is installed.
 
+mod ends;
 #[cfg(test)]
 mod exposition;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use self::ends::{Credential, Ends};
 
 use metrics::{
     Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -41,17 +44,17 @@ pub const LATENCY: &str = "authbridge_upstream_latency_seconds";
 pub const GRAPH_REQUESTS: &str = "authbridge_graph_requests_total";
 /// Time until Graph answers.
 pub const GRAPH_SECONDS: &str = "authbridge_graph_request_seconds";
-/// Answers that ask to come again later.
+/// Answers that there were too many requests (429).
 pub const THROTTLED: &str = "authbridge_throttled_total";
 /// Time waited because of them.
 pub const THROTTLE_WAIT: &str = "authbridge_throttle_wait_seconds_total";
 /// What is left of an access token's life, by `role` and `subject`.
 pub const TOKEN_EXPIRY: &str = "authbridge_token_expiry_seconds";
-/// What is left until a sign-in lapses, by `account`.
+/// What is left until a sign-in lapses, by `account` and `application`.
 pub const SIGN_IN_EXPIRY: &str = "authbridge_sign_in_expiry_seconds";
 /// What is left of a client secret's or certificate's life, by `role` and `kind`.
 pub const CREDENTIAL_EXPIRY: &str = "authbridge_credential_expiry_seconds";
-/// Access tokens asked for: `oauth` counts them.
+/// Access tokens asked for, by `role` and `result`: `oauth` counts them.
 pub const TOKEN_REFRESHES: &str = "authbridge_token_refreshes_total";
 /// Always 1; the version is a label.
 pub const BUILD_INFO: &str = "authbridge_build_info";
@@ -83,9 +86,11 @@ impl Recorder {
         INSTALLED.get_or_init(Self::start).clone()
     }
 
-    /// The text of `/metrics`.
-    pub fn render(&self) -> String {
-        self.handle.render()
+    /// The text of `/metrics`: what was counted, and what ends when.
+    pub fn render(&self, ends: &Ends<'_>) -> String {
+        let mut page = self.handle.render();
+        ends.render(&mut page);
+        page
     }
 
     fn start() -> Self {
@@ -159,15 +164,12 @@ fn describe() {
         "Requests to Microsoft Graph by HTTP status; error: no answer."
     );
     describe_histogram!(GRAPH_SECONDS, seconds, "Time until Microsoft Graph has answered.");
-    describe_counter!(THROTTLED, Unit::Count, "Answers of Microsoft Graph to come again later.");
-    describe_counter!(THROTTLE_WAIT, seconds, "Time waited because Microsoft Graph asked for it.");
-    describe_gauge!(TOKEN_EXPIRY, seconds, "Time until an access token expires.");
-    describe_gauge!(SIGN_IN_EXPIRY, seconds, "Time until a sign-in lapses without use.");
-    describe_gauge!(
-        CREDENTIAL_EXPIRY,
-        seconds,
-        "Time until an application's client secret or certificate expires."
+    describe_counter!(
+        THROTTLED,
+        Unit::Count,
+        "Answers of Microsoft Graph that there were too many requests (429)."
     );
+    describe_counter!(THROTTLE_WAIT, seconds, "Time waited because Microsoft Graph asked for it.");
     describe_counter!(TOKEN_REFRESHES, Unit::Count, "Access tokens asked for, by result.");
     describe_gauge!(BUILD_INFO, Unit::Count, "The version that runs.");
     describe_gauge!(START_TIME, seconds, "When the process started, in seconds since 1970.");
@@ -188,15 +190,6 @@ pub enum LoginResult {
     Refused,
     /// The mailbox can't be opened, or too many logins are being checked.
     Failed,
-}
-
-/// What expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// A client secret.
-    Secret,
-    /// A certificate.
-    Certificate,
 }
 
 /// A client has connected.
@@ -258,26 +251,6 @@ pub fn throttle_waited(wait: Duration) {
     let before = REST.fetch_add(millis, Ordering::Relaxed);
     let seconds = before.saturating_add(millis) / 1000 - before / 1000;
     counter!(THROTTLE_WAIT).increment(seconds);
-}
-
-/// What is left of an access token's life; negative once it is over. Labels are the role's name and
-/// the mailbox.
-pub fn set_token_expiry(role: &str, subject: &str, seconds: f64) {
-    gauge!(TOKEN_EXPIRY, "role" => role.to_owned(), "subject" => subject.to_owned()).set(seconds);
-}
-
-/// What is left until an account must be signed in again unless it is used.
-pub fn set_sign_in_expiry(account: &str, seconds: f64) {
-    gauge!(SIGN_IN_EXPIRY, "account" => account.to_owned()).set(seconds);
-}
-
-/// What is left of the life of a role's client secret or certificate.
-pub fn set_credential_expiry(role: &str, credential: Credential, seconds: f64) {
-    let kind = match credential {
-        Credential::Secret => "secret",
-        Credential::Certificate => "certificate",
-    };
-    gauge!(CREDENTIAL_EXPIRY, "role" => role.to_owned(), "kind" => kind).set(seconds);
 }
 
 /// Counts a role's octets. Made once for each role: a relay counts at every turn.

@@ -7,6 +7,10 @@ use super::*;
 
 /// What is on the page after `work`.
 fn page(work: impl FnOnce()) -> String {
+    page_with(work, &Ends::default())
+}
+
+fn page_with(work: impl FnOnce(), ends: &Ends<'_>) -> String {
     let recorder = builder().build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
@@ -14,11 +18,15 @@ fn page(work: impl FnOnce()) -> String {
         note_process();
         work();
     });
-    handle.render()
+    Recorder { handle }.render(ends)
 }
 
 fn families(work: impl FnOnce()) -> BTreeMap<String, Family> {
-    let page = page(work);
+    families_with(work, &Ends::default())
+}
+
+fn families_with(work: impl FnOnce(), ends: &Ends<'_>) -> BTreeMap<String, Family> {
+    let page = page_with(work, ends);
     let families = read(&page);
     assert!(families.is_ok(), "{families:?}\n{page}");
     families.unwrap_or_default()
@@ -54,17 +62,23 @@ fn everything() {
     graph_request(None, Duration::from_secs(400));
     throttled();
     throttle_waited(Duration::from_secs(3));
-    set_token_expiry("Mail.Sending", "a@b.c", 3599.5);
-    set_sign_in_expiry("a@b.c", 7_776_000.0);
-    set_credential_expiry("Mail.Sending", Credential::Secret, -60.0);
-    set_credential_expiry("Mail.Receiving", Credential::Certificate, 60.0);
     OctetMeter::new("Mail.Receiving").moved(1000, 20);
     counter!(TOKEN_REFRESHES, "role" => "Mail.Sending", "result" => "ok").increment(1);
 }
 
+/// One end of each kind.
+fn all_ends() -> Ends<'static> {
+    let mut ends = Ends::default();
+    ends.token("Mail.Sending", "a@b.c", 3599.5);
+    ends.sign_in("a@b.c", "app", 7_776_000.0);
+    ends.credential("Mail.Sending", Credential::Secret, -60.0);
+    ends.credential("Mail.Receiving", Credential::Certificate, 60.0);
+    ends
+}
+
 #[test]
 fn every_event_is_a_sample_that_a_scraper_understands() {
-    let families = families(everything);
+    let families = families_with(everything, &all_ends());
     const SENDING: (&str, &str) = ("role", "Mail.Sending");
     const RECEIVING: (&str, &str) = ("role", "Mail.Receiving");
     let table: &[Expected] = &[
@@ -87,8 +101,9 @@ fn every_event_is_a_sample_that_a_scraper_understands() {
         ("authbridge_upstream_latency_seconds_sum", &[RECEIVING, ("operation", "open")], 2.0),
         ("authbridge_upstream_latency_seconds_count", &[SENDING, ("operation", "send")], 1.0),
         (THROTTLED, &[], 1.0),
+        (TOKEN_REFRESHES, &[SENDING, ("result", "ok")], 1.0),
         (TOKEN_EXPIRY, &[SENDING, ("subject", "a@b.c")], 3599.5),
-        (SIGN_IN_EXPIRY, &[("account", "a@b.c")], 7_776_000.0),
+        (SIGN_IN_EXPIRY, &[("account", "a@b.c"), ("application", "app")], 7_776_000.0),
         (CREDENTIAL_EXPIRY, &[SENDING, ("kind", "secret")], -60.0),
         (CREDENTIAL_EXPIRY, &[RECEIVING, ("kind", "certificate")], 60.0),
         (BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0),
@@ -104,7 +119,7 @@ fn every_event_is_a_sample_that_a_scraper_understands() {
 
 #[test]
 fn every_family_is_described_and_named_by_the_conventions() {
-    let families = families(everything);
+    let families = families_with(everything, &all_ends());
     assert_eq!(families.len(), 17, "{:?}", families.keys());
     for (name, Family { kind, help, .. }) in &families {
         assert!(name.starts_with("authbridge_"), "{name}");
@@ -127,9 +142,26 @@ fn is_a_time(name: &str) -> bool {
 #[test]
 fn labels_that_hold_anything_stay_one_label() {
     for odd in ["a\"b", "a\\b", "a\nb", "a\"} 1\nforged 2", "ö{}=,"] {
-        let families = families(|| set_sign_in_expiry(odd, 1.0));
-        assert_eq!(value(&families, SIGN_IN_EXPIRY, &[("account", odd)]), Some(1.0), "{odd:?}");
+        let mut ends = Ends::default();
+        ends.sign_in(odd, odd, 1.0);
+        let families = families_with(|| login("IMAP", LoginResult::Ok), &ends);
+        let labels = [("account", odd), ("application", odd)];
+        assert_eq!(value(&families, SIGN_IN_EXPIRY, &labels), Some(1.0), "{odd:?}");
     }
+}
+
+#[test]
+fn what_is_gone_is_not_told_and_of_two_ends_the_first_counts() {
+    let mut ends = Ends::default();
+    for seconds in [50.0, -5.0, 7.0] {
+        ends.credential("Mail.Sending", Credential::Secret, seconds);
+    }
+    let before = families_with(|| (), &ends);
+    let labels = [("role", "Mail.Sending"), ("kind", "secret")];
+    assert_eq!(value(&before, CREDENTIAL_EXPIRY, &labels), Some(-5.0));
+    assert_eq!(before[CREDENTIAL_EXPIRY].samples.len(), 1);
+    let after = families(|| ());
+    assert!(!after.contains_key(CREDENTIAL_EXPIRY), "{:?}", after.keys());
 }
 
 #[test]
@@ -146,7 +178,7 @@ fn a_second_recorder_is_the_first_one() {
     let (first, second) = (Recorder::install(), Recorder::install());
     counter!("authbridge_installed_twice_total").increment(2);
     for recorder in [first, second] {
-        let page = recorder.render();
+        let page = recorder.render(&Ends::default());
         assert!(page.contains("authbridge_installed_twice_total 2\n"), "{page}");
         assert!(page.contains(BUILD_INFO), "{page}");
     }

@@ -196,6 +196,41 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// What to do about codes that have no kind of their own: the status decides about that, and the
+/// rooms that can do something about one (delta, conflicts) have done so before it is told.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &["syncstatenotfound", "resyncrequired"],
+        "Exchange has forgotten how far we have read; the folder is read again from its beginning \
+         by itself",
+    ),
+    (
+        &["errorirresolvableconflict"],
+        "another program changed the same message at the same time; try again, and see that no two \
+         programs work on one folder",
+    ),
+    (
+        &["errorfolderexists", "namealreadyexists"],
+        "there is a folder of this name already; choose another name",
+    ),
+    (
+        &["errordeletedistinguishedfolder"],
+        "this is one of the mailbox's own folders (INBOX, Drafts, Sent), which can't be deleted",
+    ),
+    (
+        &[
+            "errorinvalididmalformed",
+            "inefficientfilter",
+            "unabletodeserializepostbody",
+            "requestbodyread",
+            "badrequest",
+            "errorinvalidrequest",
+        ],
+        "Graph does not understand the request: check that GraphUrl is right and that no proxy in \
+         between alters requests, else this is a mistake of authbridge, please report it",
+    ),
+];
+
 /// The failure that an answer means. `doing` completes "while".
 pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> Error {
     let body = answer.json();
@@ -207,6 +242,8 @@ pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> E
     let words: String = clean(body["error"]["message"].as_str().unwrap_or_default());
     let said = format!("Graph answered {status} {code} {words} ({})", trace(answer, &body));
     let Some(row) = row else {
+        let advice = codes.iter().find_map(|code| advice(code));
+        let said = advice.map_or_else(|| said.clone(), |advice| format!("{advice}. {said}"));
         // Below 400 something in between has answered, which passes too.
         let kind = if (400..500).contains(&status) { Kind::Rejected } else { Kind::Unavailable };
         return Error::new(kind, format!("{role} ({user}): while {doing}: {said}"));
@@ -216,7 +253,12 @@ pub(super) fn refusal(role: &str, user: &str, doing: &str, answer: &Answer) -> E
         Kind::Throttled { .. } => Kind::Throttled { retry_after: wait },
         kind => kind,
     };
-    let text = format!("{role} ({user}): while {doing}: {}. {said}", row.fix);
+    // Graph names a code nearly always: without one something else may have answered.
+    let elsewhere = match codes.is_empty() && status == 404 {
+        true => "; and that Cloud and GraphUrl lead to Microsoft Graph",
+        false => "",
+    };
+    let text = format!("{role} ({user}): while {doing}: {}{elsewhere}. {said}", row.fix);
     let (code, enhanced) = row.reply;
     Error::new(kind, text).with_reply(SmtpReply::new(code, enhanced, row.words))
 }
@@ -237,6 +279,18 @@ pub(super) fn codes(error: &Value) -> Vec<String> {
     }
     codes.reverse();
     codes
+}
+
+fn advice(code: &str) -> Option<&'static str> {
+    let code = code.to_ascii_lowercase();
+    ADVICE.iter().find(|(codes, _)| codes.contains(&code.as_str())).map(|(_, words)| *words)
+}
+
+/// Every code that has words, in lower case, with them: for the table in `docs/CHECK.md`.
+#[cfg(test)]
+pub(crate) fn explained() -> Vec<(&'static [&'static str], &'static str)> {
+    let rows = ROWS.iter().map(|row| (row.codes, row.fix));
+    rows.chain(ADVICE.iter().copied()).collect()
 }
 
 /// True for codes that Graph gives when it has none: the status decides whether it passes.

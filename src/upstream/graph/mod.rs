@@ -42,6 +42,8 @@ use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
+#[cfg(test)]
+pub(crate) use failure::explained;
 pub use mailbox::{Engines, GraphMailbox, MailboxProof, Settings as MailboxSettings};
 pub use turns::Turns;
 

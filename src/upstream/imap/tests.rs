@@ -129,6 +129,23 @@ async fn exchange_that_does_not_open_the_mailbox_is_no_success() {
 }
 
 #[tokio::test]
+async fn exchange_is_probed_before_anything_else_is_asked() {
+    // Without capabilities in its OK, the question for them would be the command that is refused.
+    let transcript = "S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi
+        C~ a1 AUTHENTICATE XOAUTH2
+        S: a1 OK AUTHENTICATE completed.
+        C: a2 NAMESPACE
+        S: a2 BAD User is authenticated but not connected.
+        S: * BYE Connection closed.
+        EOF";
+    let scripted = Scripted::start(&[transcript]).await;
+    let error = failure(&upstream(&scripted, Security::Plain, tokens(true).1)).await;
+    assert_eq!(error.kind, Kind::SignInNeeded);
+    assert!(error.text.contains("New-ServicePrincipal"), "{}", error.text);
+    scripted.finish().await;
+}
+
+#[tokio::test]
 async fn exchange_that_opens_it_keeps_its_capabilities() {
     let transcript = "S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi
         C~ a1 AUTHENTICATE XOAUTH2

@@ -27,6 +27,8 @@ use tokio::time::{Instant, timeout};
 use self::connection::Connection;
 pub use self::connection::Timeouts;
 use self::pool::Pool;
+#[cfg(test)]
+pub(crate) use self::refusal::explained;
 use self::transaction::SmtpTransaction;
 pub use self::trial::Trial;
 use super::connect::Service;

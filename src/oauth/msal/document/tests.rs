@@ -162,14 +162,14 @@ fn refresh_tokens_are_found_by_user_application_and_family() {
 #[test]
 fn access_tokens_are_ordinary_ones_of_the_resource() {
     let found = |text: &str, client: &str, resource: &str| -> Vec<String> {
-        let tokens = document(text).access_tokens(&owner(client), resource);
+        let tokens = document(text).access_tokens(&owner(client), resource, None);
         tokens.iter().map(|token| token.secret.expose().to_owned()).collect()
     };
     assert_eq!(found(DOTNET, APP, GRAPH), ["at-graph", "at-guest"]);
     assert_eq!(found(DOTNET, APP, EXCHANGE), ["at-exchange"]);
     assert_eq!(found(DOTNET, OTHER_APP, GRAPH), ["at-other-app"]);
     assert_eq!(found(PYTHON, APP, GRAPH), ["at-py"]);
-    let token = document(PYTHON).access_tokens(&owner(APP), GRAPH).remove(0);
+    let token = document(PYTHON).access_tokens(&owner(APP), GRAPH, Some(TENANT)).remove(0);
     assert_eq!(token.scopes, ["Mail.ReadWrite", "Mail.Send", "openid", "profile"]);
     assert_eq!((token.cached_at, token.expires_at), (at(1_700_000_000), at(1_700_003_599)));
 }
@@ -191,7 +191,7 @@ fn times_are_texts_or_numbers() {
         assert_eq!(time(&entry, "expires_on"), expected.map(at), "{written}");
     }
     let numbers = PYTHON.replace("\"1700003599\"", "1700003599");
-    let token = document(&numbers).access_tokens(&owner(APP), GRAPH).remove(0);
+    let token = document(&numbers).access_tokens(&owner(APP), GRAPH, Some(TENANT)).remove(0);
     assert_eq!(token.expires_at, at(1_700_003_599));
 }
 
@@ -292,7 +292,7 @@ fn without_a_new_refresh_token_the_old_one_stays() {
     let mut cache = document(DOTNET);
     cache.put(&Tokens { refresh: None, ..tokens(APP) }, at(1_700_002_000));
     assert_eq!(secrets(&cache, REFRESH_TOKEN), ["rt-one", "rt-other-app"]);
-    assert!(cache.access_tokens(&owner(APP), GRAPH)[0].secret == "at-new".into());
+    assert!(cache.access_tokens(&owner(APP), GRAPH, Some(TENANT))[0].secret == "at-new".into());
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn a_hostile_family_stays_small() {
 #[test]
 fn nothing_secret_is_printed() {
     let cache = document(DOTNET);
-    let access = cache.access_tokens(&owner(APP), GRAPH);
+    let access = cache.access_tokens(&owner(APP), GRAPH, Some(TENANT));
     let printed = format!("{cache:?} {access:?} {:?} {:?}", tokens(APP), cache.accounts());
     for secret in ["at-", "rt-", "h.new"] {
         assert!(!printed.contains(secret), "{printed}");

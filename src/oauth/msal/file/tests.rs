@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::process::Command;
-use std::time::SystemTime;
 
 use super::super::{CachedAccess, Owner, Tokens};
 use super::*;
@@ -96,6 +95,19 @@ async fn the_stamp_changes_with_the_file_alone() {
     assert_eq!(cache.stamp(), first);
     put(&cache, "jo", "two").await.expect("put");
     assert_ne!(cache.stamp(), first);
+}
+
+#[tokio::test]
+async fn whoever_was_reading_while_it_changed_sees_that_it_has() {
+    let folder = folder();
+    let cache = cache(&folder);
+    for secret in ["one", "two"] {
+        put(&cache, "jo", secret).await.expect("put");
+        // A reading that began before the change may end a moment after it.
+        let read_until = SystemTime::now() + Duration::from_millis(500);
+        let modified = std::fs::metadata(cache.path()).expect("there").modified().expect("a time");
+        assert!(modified > read_until, "{secret}");
+    }
 }
 
 #[tokio::test]
@@ -381,5 +393,22 @@ async fn a_caller_that_gives_up_does_not_stop_the_change() {
     task.abort();
     go_on.send(()).expect("waited for");
     // In its turn, thus after the change.
+    assert_eq!(refresh_token(&cache, "jo").await.as_deref(), Some("rt-one"));
+}
+
+/// What is larger is not read again: all sign-ins would be lost.
+#[tokio::test]
+async fn a_cache_that_would_become_too_large_is_not_written() {
+    let folder = folder();
+    let cache = CacheFile::new(folder.path().join("cache"), folder.path().join("key"));
+    std::fs::write(cache.path(), "{}").expect("written");
+    put(&cache, "jo", "one").await.expect("put");
+    let mut tokens = tokens("jo", "two");
+    tokens.name = Some("x".repeat(usize::try_from(MAX_BYTES).expect("fits")));
+    let error = cache
+        .update(move |document| document.put(&tokens, SystemTime::now()))
+        .await
+        .expect_err("too large");
+    assert!(error.text.contains("64 MiB"), "{error}");
     assert_eq!(refresh_token(&cache, "jo").await.as_deref(), Some("rt-one"));
 }

@@ -1,5 +1,8 @@
 //! Redemptions against a token endpoint on loopback.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 use crate::oauth::Service;
 use crate::oauth::fake_endpoint::{FakeEndpoint, Received, Reply};
@@ -145,6 +148,50 @@ async fn partial_consent_is_named_whole_and_stores_nothing() {
         }
         assert!(error.text.starts_with(ACCOUNT) && error.fault == Fault::Person);
     }
+}
+
+#[tokio::test]
+async fn a_refused_resource_leaves_its_claims_to_the_next_sign_in() {
+    const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    for refused_at in [0, 1] {
+        let run = Run::new(BOTH, move |_, number| match number == refused_at {
+            false => granted(number, ACCOUNT, GRAPH),
+            true => {
+                let body = serde_json::json!({"error": "interaction_required", "claims": CLAIMS,
+                    "error_codes": [50076], "error_description": "AADSTS50076: no."});
+                Reply::json(400, body.to_string())
+            }
+        })
+        .await;
+        let accounts = &run.place.accounts;
+        assert_eq!(accounts.wanted_claims(ACCOUNT).await, None);
+        let error = run.redeem().await.expect_err("refused");
+        assert_eq!(error.code.as_deref(), Some("AADSTS50076"));
+        assert_eq!(accounts.wanted_claims(ACCOUNT).await.as_deref(), Some(CLAIMS), "{refused_at}");
+        assert_eq!(accounts.wanted_claims("al@example.com").await, None);
+        assert_eq!(run.fake.received().len(), refused_at + 1, "not asked by name: {refused_at}");
+    }
+}
+
+#[tokio::test]
+async fn a_personal_account_that_refuses_to_give_all_is_asked_by_the_permissions_names() {
+    let info = r#"{"uid":"me","utid":"9188040d-6c67-4c5b-b112-36a304b66dad"}"#;
+    let info = URL_SAFE_NO_PAD.encode(info);
+    let run = Run::new(BOTH, move |_, number| {
+        let mut answer = tokens(number, ACCOUNT, [GRAPH, "", IMAP][number]);
+        answer["client_info"] = serde_json::json!(info);
+        match number {
+            1 => refusal("invalid_grant", 70000),
+            _ => Reply::json(200, answer.to_string()),
+        }
+    })
+    .await;
+    run.redeem().await.expect("signed in");
+    let received = run.fake.received();
+    let [_, all, named] = received.as_slice() else { unreachable!("three: {received:?}") };
+    assert!(all.form()["scope"].contains("/.default "));
+    assert_eq!(named.form()["scope"], format!("{IMAP} offline_access openid profile"));
+    assert_eq!(named.form()["refresh_token"], "r3fresh-0");
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ enum State {
     Greeted,
     In(String),
     Selected(String, View),
+    /// Exchange's: logged in, and the mailbox is not opened.
+    Unconnected,
     Out,
 }
 
@@ -86,6 +88,16 @@ pub(super) async fn session(mut wire: Wire, door: Door) -> io::Result<()> {
             session.wire.reset();
             return Ok(());
         }
+        if let State::Unconnected = session.state {
+            let refusal = format!("{tag} BAD User is authenticated but not connected.");
+            session.wire.send_line(&refusal).await?;
+            session.wire.send_line("* BYE Connection closed. 14").await?;
+            return session.wire.close().await;
+        }
+        if let Some(text) = session.door.scripted(&verb) {
+            session.wire.send_line(&format!("{tag} {text}")).await?;
+            continue;
+        }
         let answer = session.run(&verb, words).await?;
         let text = answer.unwrap_or_else(|refusal| refusal);
         session.wire.send_line(&format!("{tag} {text}")).await?;
@@ -125,7 +137,7 @@ impl Session {
                 State::Greeted => self.greeted(verb, words).await,
                 State::In(_) => self.authenticated(verb, words).await,
                 State::Selected(..) => self.selected(verb, words).await,
-                State::Out => Ok(bad()),
+                State::Unconnected | State::Out => Ok(bad()),
             },
         }
     }
@@ -202,6 +214,10 @@ impl Session {
         }
         match login::xoauth2(&self.door, &blob) {
             Ok(address) => Ok(self.enter(address)),
+            Err(login::NOT_CONNECTED) => {
+                self.state = State::Unconnected;
+                Ok(done("AUTHENTICATE completed."))
+            }
             Err(_) if self.door.is_exchange() => Ok(no("AUTHENTICATE failed.")),
             Err(status) => {
                 self.wire.send_line(&format!("+ {}", login::challenge(status))).await?;
@@ -217,7 +233,7 @@ impl Session {
     fn address(&self) -> &str {
         match &self.state {
             State::In(address) | State::Selected(address, _) => address,
-            State::Greeted | State::Out => "",
+            State::Greeted | State::Unconnected | State::Out => "",
         }
     }
 

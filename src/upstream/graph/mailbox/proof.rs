@@ -178,8 +178,8 @@ impl Rights {
         match self.0 {
             Some(_) => {
                 "APPEND stores messages by way of Drafts (3 requests each): complete, but other \
-                 programs show them as drafts; grant Mail-Advanced.ReadWrite.All to have them \
-                 stored as they are"
+                 programs show them as drafts; grant Mail-Advanced.ReadWrite (an application of its \
+                 own: Mail-Advanced.ReadWrite.All) to have them stored as they are"
             }
             None => "which way APPEND takes is in the log after the first one",
         }
