@@ -56,6 +56,15 @@ pub(super) struct Condition {
     pub near: Vec<Expiry>,
 }
 
+impl Failure {
+    /// Whether another failure's text, without its subject and this role's name, is part of this one.
+    fn tells(&self, other: &str, role: &str) -> bool {
+        let text = other.split_once(": ").map_or(other, |(_, text)| text);
+        let text = text.strip_prefix(role).and_then(|text| text.strip_prefix(": ")).unwrap_or(text);
+        self.text.contains(text)
+    }
+}
+
 impl Grade {
     pub fn word(self) -> &'static str {
         match self {
@@ -126,6 +135,9 @@ pub(super) fn of(
     let mut grades: Vec<Grade> = from_tokens.collect();
     if let Some(failure) = row.and_then(|row| of_row(row, proved, &subjects)) {
         grades.extend(failure.lasts.then_some(Grade::Bad));
+        // A session that failed for want of a token tells the token's failure, with a reference.
+        failures
+            .retain(|told| told.lasts != failure.lasts || !failure.tells(&told.text, &role.name));
         failures.push(failure);
     }
     grades.extend(report.filter(|dated| served.is_none_or(|at| at <= dated.at)).map(of_report));
@@ -306,6 +318,25 @@ pub(super) mod tests {
             let report = Some(report(10, verdict));
             let found = grade(subject(None, None), row(success, failure), report);
             assert_eq!(found, expected, "{verdict:?} {success:?} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn one_trouble_is_told_once() {
+        let failed = Error::person("Mail.Sending: the secret is wrong (AADSTS7000215)");
+        let role =
+            role(Known { subjects: vec![subject(None, Some((2, failed)))], expiries: Vec::new() });
+        for (text, told) in [
+            ("Mail.Sending: there is no token: the secret is wrong (AADSTS7000215)", 1),
+            ("Mail.Sending: the mailbox is full", 2),
+        ] {
+            let row = RoleRow {
+                last_failure: Some((at(3), "r3f".to_owned(), text.to_owned())),
+                ..row(None, None)
+            };
+            let failures = of(&role, Some(&row), None, at(5000)).failures;
+            assert_eq!(failures.len(), told, "{failures:?}");
+            assert_eq!(failures[0].reference.as_deref(), Some("r3f"));
         }
     }
 

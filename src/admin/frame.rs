@@ -37,6 +37,9 @@ pub(super) fn page(
     let page = html! {
         a.skip href="#content" { "To the content" }
         (header(site, member))
+        p.complaint #stale role="status" {
+            "authbridge can't be reached at the moment: what stands here may be old."
+        }
         main #content { (body) }
         footer.dim {
             "authbridge " (env!("CARGO_PKG_VERSION")) ". All times are UTC; point at one to see it \

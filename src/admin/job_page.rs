@@ -111,7 +111,7 @@ fn result(job: &Job) -> Markup {
                                log says more." }
             }
             Some(Outcome::Report(Dated { at, report })) => {
-                p { (verdict(report)) ", " (moment(*at, now)) }
+                p.verdict { (verdict(report)) span { "looked at " (moment(*at, now)) } }
                 (steps(report))
             }
         }
@@ -152,10 +152,10 @@ fn step_row(step: &Step) -> Markup {
         tr {
             th scope="row" { (step.subject.name()) }
             td { span class=(class) { (step.verdict.name()) } }
-            td data-label="Found" {
+            td data-label="Found" { div.text {
                 (step.text)
                 @if let Some(code) = &step.code { " " code { (code) } }
-            }
+            } }
             td.number data-label="Time" { (brief(step.took)) }
         }
     }

@@ -37,6 +37,9 @@ fn form(status: StatusCode, complaint: Option<&str>) -> Response {
                 p.complaint #complaint role="alert" { (complaint) }
             }
             form #login-form method="post" action="/login" {
+                // Password stores want a name; there is but one login.
+                input #username type="text" name="username" value="admin" hidden readonly
+                    autocomplete="username" aria-label="User name";
                 label for="password" { "Password" }
                 input #password type="password" name="password" required autofocus
                     autocomplete="current-password";

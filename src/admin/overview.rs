@@ -65,7 +65,7 @@ fn roles(site: &Arc<Site>, member: &Member, snapshot: &Snapshot, now: SystemTime
                     table.stack {
                         thead { tr {
                             th scope="col" { "Role" } th scope="col" { "State" }
-                            th scope="col" { "Provider" } th scope="col" { "Token" }
+                            th scope="col" { "Token" }
                             th scope="col" { "Last success" } th scope="col" { "Last failure" }
                             th scope="col" { "Prove it" }
                         } }
@@ -95,10 +95,9 @@ fn role_row(
         tr {
             th scope="row" {
                 a href=(format!("/role/{}", segment(&role.name))) { (role.name) }
-                div.dim { (role.summary) }
+                div.dim.text title=(role.summary) { (short(&role.summary)) }
             }
             td data-label="State" { (badge(condition.grade)) (counts(row)) }
-            td data-label="Provider" { (role.provider) }
             td data-label="Token" { (token(role, &condition, now)) }
             td data-label="Last success" { (moment_or(condition.last_success, now, "none yet")) }
             td data-label="Last failure" { (failure(&condition, now)) }
@@ -107,11 +106,17 @@ fn role_row(
     }
 }
 
+/// A summary without identifiers, which the role's own page shows.
+fn short(summary: &str) -> &str {
+    summary.split_once(", application ").map_or(summary, |(short, _)| short)
+}
+
 fn counts(row: Option<&RoleRow>) -> Markup {
     html! {
         @if let Some(row) = row {
-            div.dim {
-                (row.sent) " sent, " (row.opened) " opened, " (row.failures) " failed"
+            div.dim.counts {
+                span { (row.sent) " sent, " } span { (row.opened) " opened, " }
+                span { (row.failures) " failed" }
             }
         }
     }
@@ -136,9 +141,9 @@ fn failure(condition: &Condition, now: SystemTime) -> Markup {
                 (moment(failure.at, now))
                 @if let Some(reference) = &failure.reference { ", reference " code { (reference) } }
                 @if failure.lasts {
-                    div { (failure.text) }
+                    div.text { (failure.text) }
                 } @else {
-                    div.dim { "over: " (failure.text) }
+                    div.dim.text { "over: " (failure.text) }
                 }
             }
         }
@@ -183,6 +188,25 @@ async fn expiring(site: &Arc<Site>, now: SystemTime) -> Markup {
                 }
                 (tables::rest(near.len()))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_row_names_the_mailbox_and_no_identifiers() {
+        for (summary, expected) in [
+            (
+                "sends by Microsoft 365 (Graph) as jo@example.com, application 1-2 in tenant 3 with \
+              its own secret",
+                "sends by Microsoft 365 (Graph) as jo@example.com",
+            ),
+            ("sends by SMTP to smtp.example.com", "sends by SMTP to smtp.example.com"),
+        ] {
+            assert_eq!(short(summary), expected);
         }
     }
 }

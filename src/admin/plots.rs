@@ -9,17 +9,23 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::units::{brief, octets, span};
+use super::units::{brief, count, octets, span};
 use crate::telemetry::activity::{HISTORY_POINTS, HISTORY_STEP, Point};
 
 /// Size of the drawing in its own units; the style sheet scales it.
 const WIDTH: f64 = 480.0;
 /// See [`WIDTH`].
 const HEIGHT: f64 = 96.0;
+/// Where the highest value ends, a little below the frame.
+const TOP: f64 = 4.0;
+/// Where half of the highest value ends.
+const MIDDLE: f64 = (HEIGHT + TOP) / 2.0;
 
 /// A line or a row of bars.
 struct Series {
     class: &'static str,
+    /// What it shows, for the legend.
+    name: &'static str,
     /// One for each point; `None`: nothing is known.
     values: Vec<Option<f64>>,
     bars: bool,
@@ -29,8 +35,8 @@ struct Plot {
     id: &'static str,
     title: &'static str,
     description: String,
-    /// What the top of the scale stands for.
-    top: String,
+    /// What top and middle of the scale stand for, with their unit.
+    scale: [String; 2],
     series: Vec<Series>,
 }
 
@@ -47,28 +53,29 @@ pub(super) fn plots(history: &[Point]) -> Markup {
 }
 
 fn messages(history: &[Point]) -> Plot {
-    let series = |class, value: fn(&Point) -> u32| Series {
+    let series = |class, name, value: fn(&Point) -> u32| Series {
         class,
+        name,
         values: history.iter().map(|point| Some(f64::from(value(point)))).collect(),
         bars: true,
     };
-    let total = |value: fn(&Point) -> u32| history.iter().map(|p| u64::from(value(p))).sum::<u64>();
+    let total = |value: fn(&Point) -> u32| history.iter().map(|p| value(p) as usize).sum::<usize>();
     let most = history.iter().map(|p| p.sent.max(p.opened).max(p.failures)).max().unwrap_or(0);
     Plot {
         id: "plot-messages",
-        title: "Messages sent, mailboxes opened, failures",
+        title: "Mail (number in 30 s)",
         description: format!(
-            "{} messages sent, {} mailboxes opened, {} failures {}",
-            total(|p| p.sent),
-            total(|p| p.opened),
-            total(|p| p.failures),
+            "{}, {}, {} {}",
+            count(total(|p| p.sent), "message sent", "messages sent"),
+            count(total(|p| p.opened), "mailbox opened", "mailboxes opened"),
+            count(total(|p| p.failures), "failure", "failures"),
             period()
         ),
-        top: format!("{most} in {}", span(HISTORY_STEP)),
+        scale: [most.to_string(), halved(most)],
         series: vec![
-            series("opened", |p| p.opened),
-            series("sent", |p| p.sent),
-            series("failures", |p| p.failures),
+            series("opened", "mailboxes opened", |p| p.opened),
+            series("sent", "messages sent", |p| p.sent),
+            series("failures", "failures", |p| p.failures),
         ],
     }
 }
@@ -78,19 +85,20 @@ fn traffic(history: &[Point]) -> Plot {
     let most = history.iter().map(|point| point.octets).max().unwrap_or(0);
     let all = history.iter().fold(0_u64, |sum, point| sum.saturating_add(point.octets));
     let values = history.iter().map(|point| Some(rate(point.octets))).collect();
-    let top = octets(most / HISTORY_STEP.as_secs().max(1));
+    let most = most / HISTORY_STEP.as_secs().max(1);
     Plot {
         id: "plot-octets",
-        title: "Octets a second",
+        title: "Traffic (octets a second)",
         description: format!("{} in all directions {}", octets(all), period()),
-        top: format!("{top}/s"),
-        series: vec![Series { class: "octets", values, bars: true }],
+        scale: [format!("{}/s", octets(most)), format!("{}/s", octets(most / 2))],
+        series: vec![Series { class: "octets", name: "all directions", values, bars: true }],
     }
 }
 
 fn latency(history: &[Point]) -> Plot {
-    let series = |class, value: fn(&Point) -> Option<Duration>| Series {
+    let series = |class, name, value: fn(&Point) -> Option<Duration>| Series {
         class,
+        name,
         values: history.iter().map(|point| value(point).map(|time| time.as_secs_f64())).collect(),
         bars: false,
     };
@@ -107,11 +115,22 @@ fn latency(history: &[Point]) -> Plot {
     };
     Plot {
         id: "plot-latency",
-        title: "Time of the service to take a message or open a mailbox (median, 95 %)",
+        title: "Time to take a message or open a mailbox",
         description,
-        top: brief(slowest.unwrap_or_default()),
-        series: vec![series("slow", |p| p.slow), series("median", |p| p.median)],
+        scale: match slowest {
+            Some(slowest) => [brief(slowest), brief(slowest / 2)],
+            None => ["–".to_owned(), String::new()],
+        },
+        series: vec![
+            series("slow", "95 % take at most", |p| p.slow),
+            series("median", "median", |p| p.median),
+        ],
     }
+}
+
+/// The half of a number, where it is a whole one.
+fn halved(number: u32) -> String {
+    if number.is_multiple_of(2) && number > 0 { (number / 2).to_string() } else { String::new() }
 }
 
 fn period() -> String {
@@ -134,19 +153,28 @@ impl Plot {
         html! {
             figure.plot {
                 figcaption { (self.title) }
-                svg id=(self.id) viewBox=(box_) role="img" preserveAspectRatio="none"
-                    aria-labelledby=(format!("{title_id} {text_id}")) {
-                    title id=(title_id) { (self.title) }
-                    desc id=(text_id) { (self.description) }
-                    path.axis d=(format!("M0 {HEIGHT}H{WIDTH}")) {}
-                    @for series in &self.series {
-                        path class=(series.class) d=(series.path(highest)) {}
-                    }
+                div.legend aria-hidden="true" {
+                    @for series in &self.series { span { (series.swatch()) (series.name) } }
                 }
-                div.scale {
-                    span { (span(whole())) " ago" }
-                    span { "top of the scale: " (self.top) }
-                    span { "now" }
+                div.drawing {
+                    div.values aria-hidden="true" {
+                        span { (self.scale[0]) } span { (self.scale[1]) } span { "0" }
+                    }
+                    svg id=(self.id) viewBox=(box_) role="img" preserveAspectRatio="none"
+                        aria-labelledby=(format!("{title_id} {text_id}")) {
+                        title id=(title_id) { (self.title) }
+                        desc id=(text_id) { (self.description) }
+                        path.axis d=(format!("M0 {TOP}H{WIDTH}M0 {MIDDLE}H{WIDTH}")) {}
+                        path.axis.zero d=(format!("M0 {HEIGHT}H{WIDTH}")) {}
+                        @for series in &self.series {
+                            path class=(series.class) d=(series.path(highest)) {}
+                        }
+                    }
+                    div.times aria-hidden="true" {
+                        span { (span(whole())) " ago" }
+                        span { (span(whole() / 2)) " ago" }
+                        span { "now" }
+                    }
                 }
                 p.dim { (self.description) "." }
             }
@@ -155,6 +183,12 @@ impl Plot {
 }
 
 impl Series {
+    /// Its colour, for the legend.
+    fn swatch(&self) -> Markup {
+        let path = if self.bars { "M0 0H18V14H0Z" } else { "M0 7H18" };
+        html! { span.swatch { svg viewBox="0 0 18 14" { path class=(self.class) d=(path) {} } } }
+    }
+
     /// The last point stands at the right; a history that is still short leaves the left empty.
     fn path(&self, highest: f64) -> String {
         let step = WIDTH / HISTORY_POINTS as f64;
@@ -168,7 +202,7 @@ impl Series {
             };
             let share = if highest > 0.0 { value / highest } else { 0.0 };
             let x = (first + index) as f64 * step;
-            let y = HEIGHT - share * (HEIGHT - 4.0);
+            let y = HEIGHT - share * (HEIGHT - TOP);
             let _ = match (self.bars, drawing) {
                 (true, _) if share > 0.0 => {
                     write!(path, "M{x:.1} {HEIGHT}V{y:.1}h{:.1}V{HEIGHT}Z", step - 1.0)
@@ -200,8 +234,9 @@ mod tests {
             "6 messages sent, 0 mailboxes opened, 0 failures in the last 1 h",
             "180 kB in all directions",
             "median now 50 ms; 19 of 20 took at most 200 ms",
-            "top of the scale: 4 in 30 s",
-            "top of the scale: 4.0 kB/s",
+            "<span>4</span><span>2</span><span>0</span>",
+            "<span>4.0 kB/s</span><span>2.0 kB/s</span>",
+            "<span>1 h ago</span><span>30 min ago</span><span>now</span>",
             "role=\"img\"",
             "aria-labelledby=\"plot-latency-title plot-latency-text\"",
         ] {
@@ -219,11 +254,16 @@ mod tests {
 
     #[test]
     fn the_newest_point_stands_at_the_right_and_gaps_stay_gaps() {
-        let bars =
-            Series { class: "sent", values: vec![Some(1.0), Some(0.0), Some(2.0)], bars: true };
+        let bars = Series {
+            class: "sent",
+            name: "sent",
+            values: vec![Some(1.0), Some(0.0), Some(2.0)],
+            bars: true,
+        };
         assert_eq!(bars.path(2.0), "M468.0 96V50.0h3.0V96ZM476.0 96V4.0h3.0V96Z");
         let line = Series {
             class: "median",
+            name: "median",
             values: vec![Some(1.0), Some(2.0), None, Some(2.0)],
             bars: false,
         };

@@ -64,7 +64,7 @@ async fn is_signed_in(site: &Site, role: &RoleInfo) -> bool {
 fn facts(role: &RoleInfo, row: Option<&RoleRow>, condition: &Condition, now: SystemTime) -> Markup {
     html! {
         section #facts data-live {
-            p { (badge(condition.grade)) " " (role.summary) }
+            p.verdict { (badge(condition.grade)) span { (role.summary) } }
             @for failure in condition.failures.iter().filter(|failure| failure.lasts).take(5) {
                 p.complaint {
                     (failure.text)
@@ -90,8 +90,8 @@ fn facts(role: &RoleInfo, row: Option<&RoleRow>, condition: &Condition, now: Sys
                 @if let Some(row) = row {
                     dt { "Since the start" }
                     dd {
-                        (row.sent) " messages sent, " (row.opened) " mailboxes opened, "
-                        (row.failures) " failures, " (super::units::octets(row.octets))
+                        (row.sent) " sent, " (row.opened) " opened, " (row.failures) " failed, "
+                        (super::units::octets(row.octets))
                     }
                 }
                 @for expiry in &condition.near {
@@ -194,7 +194,7 @@ fn subject_row(subject: &SubjectStatus, now: SystemTime) -> Markup {
                 @match &subject.last_failure {
                     None => { span.dim { "none" } }
                     Some((at, error)) => {
-                        (moment(*at, now)) div { (error.text) }
+                        (moment(*at, now)) div.text { (error.text) }
                         @if let Some(code) = &error.code { div.dim { code { (code) } } }
                     }
                 }

@@ -97,10 +97,11 @@ fn page(site: &Arc<Site>, member: &Member, attempt: &Attempt, complaint: Option<
     let body = html! {
         h1 { "Signing in " (attempt.account.as_deref().unwrap_or("an account")) }
         section #status data-live aria-live="polite" { (status(attempt)) }
-        @if runs {
-            @if let Some(complaint) = complaint { p.complaint #complaint role="alert" { (complaint) } }
-            div #task data-live { (task(member, attempt)) }
+        @if let Some(complaint) = complaint.filter(|_| runs) {
+            p.complaint #complaint role="alert" { (complaint) }
         }
+        // Empty at the end, so that the page's script takes away what is over.
+        div #task data-live { @if runs { (task(member, attempt)) } }
         p {
             a href=(format!("/role/{}", segment(&attempt.role))) { "Back to " (attempt.role) }
         }
@@ -114,11 +115,16 @@ fn status(attempt: &Attempt) -> Markup {
             None => {
                 p #progress {
                     (doing(&attempt.progress())) " "
-                    a href=(format!("/sign-in/{}", attempt.id)) { "Look again" }
+                    a #look-again href=(format!("/sign-in/{}", attempt.id)) { "Look again" }
                 }
             }
             Some(Ok(who)) => (signed_in(who)),
-            Some(Err(text)) => { p.complaint #failed { (text) } }
+            Some(Err(text)) => {
+                p.complaint #failed { (text) }
+                p { a.button #again href=(format!("/role/{}", segment(&attempt.role))) {
+                    "Begin again"
+                } }
+            }
         }
     }
 }

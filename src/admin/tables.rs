@@ -76,7 +76,7 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             td data-label="Application" {
                 code { (row.client_id) } div.dim { "tenant " code { (row.tenant) } }
             }
-            td data-label="Permissions" { (row.scopes.join(" ")) }
+            td data-label="Permissions" { div.text { (permissions(&row.scopes)) } }
             td data-label="Token ends" { (moment_or(row.token_expires, now, "none yet")) }
             td data-label="Renewed" {
                 (moment_or(row.renewed_at, now, "unknown"))
@@ -85,12 +85,20 @@ fn account_row(row: &AccountStatus, now: SystemTime) -> Markup {
             td data-label="Last used" { (moment_or(row.last_used, now, "unknown")) }
             td data-label="Last error" {
                 @match &row.last_error {
-                    Some((at, text)) => { (moment(*at, now)) div { (text) } }
+                    Some((at, text)) => { (moment(*at, now)) div.text { (text) } }
                     None => { span.dim { "none" } }
                 }
             }
         }
     }
+}
+
+/// Graph's permissions go by their names alone, as its documentation has them.
+fn permissions(scopes: &[String]) -> String {
+    let name = |scope: &String| {
+        scope.strip_prefix("https://graph.microsoft.com/").unwrap_or(scope).to_owned()
+    };
+    scopes.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
 /// Open sessions.
@@ -99,7 +107,8 @@ pub(super) fn sessions(snapshot: &Snapshot, now: SystemTime) -> Markup {
     html! {
         section aria-labelledby="sessions-title" {
             h2 #sessions-title { "Open sessions" }
-            div.scroll #sessions data-live {
+            div.scroll.long #sessions data-live tabindex="0" role="region"
+                aria-labelledby="sessions-title" {
                 @if rows.is_empty() {
                     p.dim { "None." }
                 } @else {
@@ -167,7 +176,8 @@ pub(super) fn clients(site: &Arc<Site>, snapshot: &Snapshot, now: SystemTime) ->
         section aria-labelledby="clients-title" {
             h2 #clients-title { "Clients seen" }
             p { a #clients-csv href="/clients.csv" { "Download all as CSV" } }
-            div.scroll #clients data-live {
+            div.scroll.long #clients data-live tabindex="0" role="region"
+                aria-labelledby="clients-title" {
                 @if rows.is_empty() {
                     p.dim { "None since the start." }
                 } @else {
@@ -274,7 +284,11 @@ mod tests {
             name: Some("Jo <Doe>".to_owned()),
             tenant: "t".to_owned(),
             client_id: "c".to_owned(),
-            scopes: vec!["Mail.Send".to_owned(), "Mail.ReadWrite".to_owned()],
+            scopes: vec![
+                "https://graph.microsoft.com/Mail.Send".to_owned(),
+                "Mail.ReadWrite".to_owned(),
+                "https://outlook.office.com/SMTP.Send".to_owned(),
+            ],
             token_expires: Some(now + Duration::from_secs(600)),
             renewed_at: Some(now),
             lapses_at: Some(now + Duration::from_secs(86_400 * 90)),
@@ -284,7 +298,7 @@ mod tests {
         let table = account_table(&[row], now).into_string();
         for text in [
             "Jo &lt;Doe&gt;",
-            "Mail.Send Mail.ReadWrite",
+            ">Mail.Send Mail.ReadWrite https://outlook.office.com/SMTP.Send<",
             ">in 90 d<",
             ">in 10 min<",
             "sign in again",

@@ -20,7 +20,10 @@ const MACHINE: &[BorrowedFormatItem<'_>] =
 pub(super) fn moment(at: SystemTime, now: SystemTime) -> Markup {
     let text = match at.duration_since(now) {
         Ok(ahead) if ahead.as_secs() > 0 => format!("in {}", span(ahead)),
-        _ => format!("{} ago", span(now.duration_since(at).unwrap_or_default())),
+        _ => match now.duration_since(at).unwrap_or_default() {
+            past if past.as_secs() == 0 => "just now".to_owned(),
+            past => format!("{} ago", span(past)),
+        },
     };
     html! { time datetime=(formatted(at, MACHINE)) title=(stamp(at)) { (text) } }
 }
@@ -127,7 +130,7 @@ mod tests {
     fn moments_look_both_ways_and_carry_the_exact_time() {
         let now = at(1_700_000_000);
         for (seconds, text) in [
-            (1_700_000_000, "0 s ago"),
+            (1_700_000_000, "just now"),
             (1_699_999_988, "12 s ago"),
             (1_700_003_600, "in 1 h"),
             (1_700_000_000 + 90_000, "in 1 d 1 h"),

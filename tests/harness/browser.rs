@@ -34,7 +34,7 @@ impl Default for Look {
     }
 }
 
-/// A running browser with one window. It trusts every certificate: the sandbox has its own.
+/// A running browser; it begins with one window. It trusts every certificate: the sandbox has its own.
 pub struct Browser {
     driver: Child,
     port: u16,
@@ -130,12 +130,78 @@ impl Browser {
         log.as_array().unwrap().iter().map(text).collect()
     }
 
+    /// The addresses of all requests since it was last asked, in every window, those that were refused
+    /// included.
+    pub fn requests(&self) -> Vec<String> {
+        let log = self.command("POST", "se/log", json!({ "type": "performance" }));
+        let address = |entry: &Value| {
+            let message: Value = serde_json::from_str(entry["message"].as_str()?).ok()?;
+            let message = &message["message"];
+            let is_request = message["method"] == "Network.requestWillBeSent";
+            let url = message["params"]["request"]["url"].as_str()?;
+            is_request.then(|| url.to_owned())
+        };
+        log.as_array().unwrap().iter().filter_map(address).collect()
+    }
+
+    /// Names of all windows.
+    pub fn windows(&self) -> Vec<String> {
+        let windows = self.command("GET", "window/handles", Value::Null);
+        windows.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The window that all else happens in.
+    pub fn window(&self) -> String {
+        self.command("GET", "window", Value::Null).as_str().unwrap().to_owned()
+    }
+
+    /// Goes over to another window.
+    pub fn switch_to(&self, window: &str) {
+        self.command("POST", "window", json!({ "handle": window }));
+    }
+
+    /// Waits for a window besides `known` and goes over to it.
+    pub fn switch_to_new(&self, known: &[String]) {
+        let fresh = || self.windows().into_iter().find(|window| !known.contains(window));
+        self.wait_until("a new window", || fresh().is_some());
+        self.switch_to(&fresh().unwrap());
+    }
+
+    /// Opens an empty window and goes over to it.
+    pub fn open_window(&self) {
+        let window = self.command("POST", "window/new", json!({ "type": "tab" }));
+        self.switch_to(window["handle"].as_str().unwrap());
+    }
+
+    /// Closes the window and goes over to `next`.
+    pub fn close_window(&self, next: &str) {
+        self.command("DELETE", "window", Value::Null);
+        self.switch_to(next);
+    }
+
+    /// Sets the size in CSS pixels, below the least that a real window has too, and the colours.
+    pub fn show_as(&self, (width, height): (u32, u32), dark: bool) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        self.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
+        let value = if dark { "dark" } else { "light" };
+        let scheme = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", scheme);
+    }
+
+    fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.command("POST", "goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
+    }
+
     /// Writes a picture of the whole page to `$AUTHBRIDGE_SCREENSHOTS/{name}.png`, if that folder is
     /// asked for.
     pub fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("AUTHBRIDGE_SCREENSHOTS") else { return };
-        let picture = self.command("GET", "screenshot", Value::Null);
-        let bytes = STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        let whole = json!({ "format": "png", "captureBeyondViewport": true });
+        let picture = self.devtools("Page.captureScreenshot", whole);
+        let bytes = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).unwrap();
     }
 
@@ -157,7 +223,8 @@ impl Browser {
         found.as_array().unwrap().iter().map(id).collect()
     }
 
-    fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
+    /// Waits until `done`, or fails with the page.
+    pub fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let begin = Instant::now();
         while !done() {
             if begin.elapsed() > PATIENCE {
@@ -235,7 +302,7 @@ fn capabilities(look: Look, profile: &Path) -> Value {
     json!({ "capabilities": { "alwaysMatch": {
         "browserName": "chrome",
         "acceptInsecureCerts": true,
-        "goog:loggingPrefs": { "browser": "ALL" },
+        "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         "goog:chromeOptions": {
             "args": args,
             "prefs": { "profile.managed_default_content_settings.javascript": scripts },
