@@ -121,6 +121,25 @@ impl From<Error> for Refused {
 }
 
 impl Delegated {
+    /// The answer, if it is not for another account than `home_account_id`: a proxy that keeps
+    /// answers gives one person's to the next, and mail would go out in the wrong name.
+    pub(super) fn of(
+        self,
+        home_account_id: &str,
+        role: &str,
+        username: &str,
+    ) -> Result<Self, Refused> {
+        match self.client_info.as_deref().and_then(Identity::home) {
+            Some(home) if !home.eq_ignore_ascii_case(home_account_id) => {
+                Err(Refused::from(Error::passing(format!(
+                    "{role}: the answer to the token request of {username} is for another account \
+                     and was not used: see that no proxy in between keeps or mixes up answers"
+                ))))
+            }
+            _ => Ok(self),
+        }
+    }
+
     fn of(granted: Granted, beside: Beside) -> Self {
         let secret = |text: String| is_one_word(&text).then(|| Secret::new(text));
         let info = Some(beside.client_info);

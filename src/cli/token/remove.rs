@@ -12,7 +12,8 @@ use crate::oauth::AccountStatus;
 
 /// Remove an account's sign-in from the account cache
 ///
-/// Roles that use the account stop working until it is signed in again; other programs that share
+/// Roles that use the account stop working until it is signed in again, a running proxy at the latest
+/// when the access token that it holds ends (about an hour); other programs that share
 /// the cache lose it too. The service is not told: to end the sign-in everywhere, revoke it in the
 /// Entra admin center. On a terminal it asks first; otherwise, and with --yes, it does not.
 #[derive(Debug, clap::Args)]

@@ -250,25 +250,13 @@ async fn redeem_for(
     ask(accounts.http(), need.app, need.role, &form, &[refresh.expose()]).await
 }
 
-/// The answer, if it is not somebody else's: a proxy that keeps answers gives one person's to the
-/// next, and mail would go out in the wrong name.
+/// The answer, if it is not somebody else's.
 pub(super) fn of(
     account: &Account,
     delegated: Delegated,
     need: &Need<'_>,
 ) -> Result<Delegated, Refused> {
-    let told = delegated.client_info.as_deref().and_then(Identity::home);
-    match told {
-        Some(home) if !home.eq_ignore_ascii_case(&account.owner.home_account_id) => {
-            let text = format!(
-                "{}: the answer to the token request of {} is for another account and was not \
-                 used: see that no proxy in between keeps or mixes up answers",
-                need.role, need.username
-            );
-            Err(Error::passing(text).into())
-        }
-        _ => Ok(delegated),
-    }
+    delegated.of(&account.owner.home_account_id, need.role, need.username)
 }
 
 /// The first permission that the service needs and that was not granted. An answer that names no

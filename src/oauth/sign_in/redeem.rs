@@ -167,6 +167,11 @@ impl Redemption<'_> {
             }
             outcome => outcome,
         };
+        let (home, role) = (&identity.home_account_id, self.wanted.role());
+        let outcome = outcome.and_then(|Issued { delegated, asked_at }| {
+            let delegated = delegated.of(home, role, &identity.username)?;
+            Ok(Issued { delegated, asked_at })
+        });
         match outcome {
             Ok(issued) => Ok(issued),
             Err(refused) => Err(self.refused(refused, Some(&identity.username)).await),

@@ -247,3 +247,18 @@ async fn a_refusal_of_a_further_resource_stores_nothing() {
     let error = run.refused().await;
     assert_eq!(error.code.as_deref(), Some("AADSTS65001"));
 }
+
+#[tokio::test]
+async fn an_answer_for_another_account_is_not_mixed_in() {
+    let run = Run::new(BOTH, |_, number| match number {
+        0 => granted(0, ACCOUNT, GRAPH),
+        _ => {
+            let mut other = tokens(1, ACCOUNT, IMAP);
+            other["client_info"] = URL_SAFE_NO_PAD.encode(r#"{"uid":"other","utid":"t"}"#).into();
+            Reply::json(200, other.to_string())
+        }
+    })
+    .await;
+    let error = run.refused().await;
+    assert!(error.text.contains("for another account"), "{error}");
+}
