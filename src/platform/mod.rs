@@ -42,7 +42,8 @@ pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     native::write_private_file(path, content)
 }
 
-/// Creates a folder, and those above it, for its owner only.
+/// Creates a folder, and those above it, for its owner only (on Windows for SYSTEM and Administrators
+/// too). One that exists is left as it is.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     native::create_private_directory(path)
 }

@@ -2,9 +2,10 @@
 
 mod dpapi;
 mod files;
+mod folders;
 mod lock;
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ pub(super) use files::{
     belong_to_folder, file_version, inherit_rights, is_foreign, is_in_use, is_planted,
     open_no_link, open_without_waiting, others_may_read, sync_directory,
 };
+pub(super) use folders::create_private_directory;
 pub(super) use lock::{HeldLock, try_lock};
 use tokio::signal::windows;
 
@@ -40,10 +42,6 @@ pub(super) fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> 
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(content)?;
     file.sync_all()
-}
-
-pub(super) fn create_private_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
 }
 
 pub(super) async fn stop_requested() -> io::Result<()> {
