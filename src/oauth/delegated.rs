@@ -123,7 +123,7 @@ impl From<Error> for Refused {
 impl Delegated {
     /// The answer, if it is not for another account than `home_account_id`: a proxy that keeps
     /// answers gives one person's to the next, and mail would go out in the wrong name.
-    pub(super) fn of(
+    pub(super) fn belonging_to(
         self,
         home_account_id: &str,
         role: &str,

@@ -256,7 +256,7 @@ pub(super) fn of(
     delegated: Delegated,
     need: &Need<'_>,
 ) -> Result<Delegated, Refused> {
-    delegated.of(&account.owner.home_account_id, need.role, need.username)
+    delegated.belonging_to(&account.owner.home_account_id, need.role, need.username)
 }
 
 /// The first permission that the service needs and that was not granted. An answer that names no

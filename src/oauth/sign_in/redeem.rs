@@ -169,7 +169,7 @@ impl Redemption<'_> {
         };
         let (home, role) = (&identity.home_account_id, self.wanted.role());
         let outcome = outcome.and_then(|Issued { delegated, asked_at }| {
-            let delegated = delegated.of(home, role, &identity.username)?;
+            let delegated = delegated.belonging_to(home, role, &identity.username)?;
             Ok(Issued { delegated, asked_at })
         });
         match outcome {
