@@ -184,6 +184,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     cloud = None
     server_version, sys_version = "Outsider", ""
 
+    def setup(self):
+        # Before the first request is parsed, or the connection ends after it without a word.
+        self.protocol_version = self.cloud.options.get("protocol", "HTTP/1.1")
+        super().setup()
+
     def log_message(self, *_):
         pass
 
@@ -192,7 +197,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         options = self.cloud.options
-        self.protocol_version = options.get("protocol", "HTTP/1.1")
         length = self.headers.get("Content-Length")
         if length is None:
             return self.answer(411, {"error": {"code": "LengthRequired", "message": "411"}})

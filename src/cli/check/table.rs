@@ -221,7 +221,7 @@ mod tests {
             let cells = rows.iter().find(|row| row.contains("FAIL")).expect("a row of cells");
             for (subject, ..) in steps {
                 let at = format!(" {} ", rows[0]).find(&format!(" {} ", heading(*subject)));
-                let at = at.expect(subject.name());
+                let at = at.expect("a heading for each step");
                 assert_eq!(cells.get(at..at + 4), Some("FAIL"), "{} in {table}", subject.name());
             }
         }
