@@ -27,12 +27,15 @@ pub use self::verify::{OnStep, Verifier};
 use self::warnings::Warnings;
 pub use self::warnings::listener_expiry;
 use crate::admin::{self, AdminListeners, Page};
-use crate::config::{Config, ReceivingKind, ReceivingRole};
+use crate::config::{Config, Pickup, ReceivingKind, ReceivingRole};
 use crate::frontend::Context;
 use crate::frontend::listener::{Bound, ListenError, Listeners};
 use crate::frontend::login::Logins;
+use crate::frontend::pickup;
 use crate::mail::MemoryBudget;
 use crate::secret::Secret;
+use crate::spool::Spool;
+use crate::store::queue::{Access, Queue};
 use crate::store::{self, Store};
 use crate::telemetry::activity::Activity;
 use crate::tls::{self, ClientTls, ServerTls};
@@ -73,7 +76,7 @@ pub enum Error {
     AdminPassword(#[from] page::PasswordError),
     /// Two processes would each serve snapshots that lack the other's changes.
     #[error(
-        "{}: another authbridge serves mailboxes from this folder; stop it, or set \
+        "{}: another authbridge keeps its mail in this folder; stop it, or set \
          Proxy.StateDirectory to a folder of its own", .0.display()
     )]
     InUse(PathBuf),
@@ -99,6 +102,9 @@ pub struct App {
     kept: Vec<oauth::Kept>,
     /// Where the clients seen are kept.
     clients: PathBuf,
+    /// Where messages wait; `None` without a sending role.
+    spool: Option<Spool>,
+    pickups: Vec<Pickup>,
     /// Held for as long as the store is in use.
     _lock: Option<File>,
 }
@@ -113,16 +119,21 @@ impl App {
         let client_tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
         let lock = lock_state(config)?;
         let store = open_store(config).await?;
+        let queue = open_queue(config).await?;
         let activity = Activity::new();
-        let built = roles::build(config, &client_tls, store)?;
+        let handovers = queue.as_ref().map(Queue::handovers);
+        let built = roles::build(config, &client_tls, store, handovers)?;
+        let messages = MemoryBudget::with_folder(MESSAGE_MEMORY, state.clone());
+        let spool = queue.map(|queue| Spool::new(queue, Arc::clone(&activity), messages.clone()));
+        let roles = roles::spooled(config, &built, spool.as_ref());
         let tls = server_tls(config)?;
         let context = Context {
             logins: Arc::new(Logins::new(config.clients.clone())),
-            roles: built.roles.clone(),
+            roles,
             anonymous: config.anonymous.clone(),
             limits: config.limits.clone(),
             tls: tls.clone(),
-            messages: MemoryBudget::with_folder(MESSAGE_MEMORY, state.clone()),
+            messages,
             host_name: HOST_NAME.to_owned(),
             activity: Arc::clone(&activity),
             stopping: CancellationToken::new(),
@@ -145,6 +156,8 @@ impl App {
             accounts,
             kept,
             clients,
+            spool,
+            pickups: config.pickups.clone(),
             _lock: lock,
         })
     }
@@ -175,7 +188,12 @@ impl App {
         let page_at = self.admin.bound().first().copied();
         tokio::spawn(signed_in::keep(self.accounts, self.kept, page_at, stopping.clone()));
         // The sender stays: without it the accept loops would take no further connection.
-        let (_contexts, contexts) = watch::channel(Arc::new(self.context));
+        let context = Arc::new(self.context);
+        let spooling = self.spool.clone().map(|spool| tokio::spawn(spool.run(stopping.clone())));
+        for folder in pickups(&self.pickups, self.spool.as_ref()) {
+            tokio::spawn(pickup::watch(folder, Arc::clone(&context), stopping.clone()));
+        }
+        let (_contexts, contexts) = watch::channel(context);
         let page = tokio::spawn(self.admin.serve(self.page, stopping.clone()));
         let sessions = self.listeners.serve(contexts, stopping.clone());
         stop.await;
@@ -185,10 +203,27 @@ impl App {
             0 => tracing::info!("stopped"),
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
+        if let Some(spooling) = spooling {
+            let _ = tokio::time::timeout(GRACE, spooling).await;
+        }
         page.abort();
         kept.cancel();
         let _ = tokio::join!(keeper, warnings);
     }
+}
+
+/// The folders that are watched, with the roles they send through.
+fn pickups(configured: &[Pickup], spool: Option<&Spool>) -> Vec<pickup::Folder> {
+    let folder = |one: &Pickup| {
+        Some(pickup::Folder {
+            name: one.name.clone(),
+            directory: one.directory.clone(),
+            bad_mail: one.bad_mail.clone(),
+            role: one.sending.clone(),
+            submission: spool?.durable(&one.sending)?,
+        })
+    };
+    configured.iter().filter_map(folder).collect()
 }
 
 /// True when a role needs the store: others start without.
@@ -200,10 +235,10 @@ fn needs_store(config: &Config) -> bool {
 /// The right to use the store, given back by the system however the process ends.
 fn lock_state(config: &Config) -> Result<Option<File>, Error> {
     let folder = &config.state_directory;
-    if !needs_store(config) {
+    if !needs_store(config) && config.sending.is_empty() {
         return Ok(None);
     }
-    let path = folder.join("mailbox.lock");
+    let path = folder.join("authbridge.lock");
     let failed = |source| Error::StateDirectory { path: path.clone(), source };
     let file = File::create(&path).map_err(failed)?;
     match file.try_lock() {
@@ -218,6 +253,14 @@ async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {
         return Ok(None);
     }
     Store::open(&config.state_directory, config.limits.max_cache_bytes).await.map(Some)
+}
+
+/// Where messages wait and attempts are noted; none without a sending role.
+async fn open_queue(config: &Config) -> Result<Option<Queue>, store::Error> {
+    if config.sending.is_empty() {
+        return Ok(None);
+    }
+    Queue::open(&config.state_directory, Access::Owner).await.map(Some)
 }
 
 fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {

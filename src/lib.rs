@@ -14,7 +14,8 @@
 //! | [`upstream`] | logs in to SMTP, IMAP and POP3 services; sends and serves mailboxes over Graph |
 //! | [`oauth`] | token sources, one file per grant; signing in; the account cache |
 //! | `sandbox` | the make-believe cloud of the demo and the tests |
-//! | [`store`] | what survives a restart: index of mailboxes, messages on disk |
+//! | [`spool`] | what waits to be sent: queue, retry, pace, delivery reports |
+//! | [`store`] | what survives a restart: index of mailboxes, messages on disk, the queue |
 //! | [`telemetry`] | the log; what happens (activity); metrics |
 //! | [`tls`], [`secret`], [`platform`] | certificates and streams; what never prints; what differs between systems |
 //!
@@ -23,12 +24,12 @@
 //! command and checks it against the state's table. The login finds the client's roles; then
 //! [`mail::Upstream`] opens the mailbox: an IMAP or POP3 service's turns the session into a byte relay,
 //! one of Microsoft 365 is a [`mail::Mailbox`] that the session drives command by command, with Graph
-//! and [`store`] behind it. For SMTP, envelope and message go through [`mail::Submission`] to an SMTP
-//! service or to Graph. Tokens come from [`oauth::TokenSource`]; a person's sign-in, begun by [`cli`] or
+//! and [`store`] behind it. For SMTP, envelope and message go through [`mail::Submission`]: [`spool`] first,
+//! behind it an SMTP service or Graph. Tokens come from [`oauth::TokenSource`]; a person's sign-in, begun by [`cli`] or
 //! [`admin`], goes into the account cache, where the token sources find it.
 //!
 //! # What always holds
-//! - 250 after DATA means that the upstream has taken the message.
+//! - 250 after DATA means that the upstream has taken the message, or that it is on the disk.
 //! - The envelope alone decides who receives.
 //! - An upstream's failure is never told as a wrong password.
 //! - A UID is on the disk before a client hears of it, and never names another message.
@@ -47,6 +48,7 @@ pub mod protocol;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod secret;
+pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

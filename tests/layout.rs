@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "upstream",
         &["upstream", "mail", "protocol", "oauth", "store", "config", "tls", "secret", "telemetry"],
     ),
+    ("spool", &["spool", "mail", "protocol", "store", "config", "telemetry", "secret"]),
     ("store", &["store", "mail", "config", "platform", "secret", "telemetry"]),
     ("oauth", &["oauth", "store", "config", "platform", "tls", "secret", "telemetry"]),
     ("admin", &["admin", "oauth", "spool", "store", "config", "tls", "secret", "telemetry"]),

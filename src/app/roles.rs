@@ -14,7 +14,9 @@ use crate::config::{
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::{self, Accounts, HttpClient, Service, TokenSource};
+use crate::spool::{Route, Spool};
 use crate::store::Store;
+use crate::store::handovers::Handovers;
 use crate::tls::ClientTls;
 use crate::upstream::graph::{
     Engines, GraphMailbox, GraphSubmission, MailboxProof, MailboxSettings, Turns,
@@ -29,6 +31,8 @@ pub(super) struct Builder {
     max_message: u64,
     /// Where a mailbox that we serve ourselves is kept; `None` for one who only proves logins.
     engines: Option<Engines>,
+    /// Where messages of unknown outcome are noted; `None` for one who only proves logins.
+    handovers: Option<Handovers>,
     accounts: Accounts,
     /// The token source of each role that has been built.
     sources: Mutex<Vec<(String, Arc<dyn TokenSource>)>>,
@@ -36,8 +40,10 @@ pub(super) struct Builder {
 
 /// All roles, and what the page shows about them.
 pub(super) struct Built {
-    /// For sessions.
-    pub roles: Roles,
+    /// What sessions read from.
+    pub receiving: Roles,
+    /// What the spool sends through.
+    pub sending: Vec<Route>,
     /// The token sources by role.
     pub tokens: Vec<(String, Arc<dyn TokenSource>)>,
     /// Who has signed in.
@@ -49,18 +55,33 @@ pub(super) fn build(
     config: &Config,
     tls: &ClientTls,
     store: Option<Store>,
+    handovers: Option<Handovers>,
 ) -> Result<Built, Error> {
     let engines = store.map(Engines::new);
-    let builder = Builder { engines, ..Builder::new(config, tls)? };
-    let mut roles = Roles::default();
+    let builder = Builder { engines, handovers, ..Builder::new(config, tls)? };
+    let mut sending = Vec::new();
     for role in &config.sending {
-        roles.add_sending(&role.name, builder.sending(role)?);
+        sending.push(Route { role: role.clone(), upstream: builder.sending(role)? });
     }
+    let mut receiving = Roles::default();
     for role in &config.receiving {
-        roles.add_receiving(&role.name, builder.receiving(role)?);
+        receiving.add_receiving(&role.name, builder.receiving(role)?);
     }
     let tokens = builder.sources.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Built { roles, tokens, accounts: builder.accounts })
+    Ok(Built { receiving, sending, tokens, accounts: builder.accounts })
+}
+
+/// The roles as sessions see them: those that send stand behind the spool.
+pub(super) fn spooled(config: &Config, built: &Built, spool: Option<&Spool>) -> Roles {
+    let mut roles = built.receiving.clone();
+    let Some(spool) = spool else { return roles };
+    spool.configure(&config.spool, built.sending.clone());
+    for role in &config.sending {
+        if let Some(submission) = spool.submission(&role.name) {
+            roles.add_sending(&role.name, submission);
+        }
+    }
+    roles
 }
 
 /// The signed-in accounts that a configuration names.
@@ -83,6 +104,7 @@ impl Builder {
             turns: Turns::default(),
             max_message,
             engines: None,
+            handovers: None,
             accounts,
             sources: Mutex::default(),
         })
@@ -103,6 +125,7 @@ impl Builder {
                     self.graph_tokens(&role.name, account, Service::GraphSending)?,
                     self.http.clone(),
                     &self.turns,
+                    self.handovers.clone(),
                 ))
             }
         })

@@ -10,6 +10,7 @@ mod demo;
 mod import;
 mod passwd;
 mod run;
+mod spool;
 mod token;
 
 use std::fmt;
@@ -48,6 +49,7 @@ enum Command {
     Import(import::Args),
     Passwd(passwd::Args),
     Token(token::Args),
+    Spool(spool::Args),
 }
 
 /// The option that every command with a configuration has.
@@ -141,6 +143,7 @@ pub fn run() -> Result<(), Failure> {
         Command::Import(args) => import::run(&args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Spool(args) => spool::run(&args),
     }
 }
 

@@ -174,7 +174,7 @@ impl Template {
 }
 
 /// A role that sends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendingRole {
     /// The key prefix, such as `Mail.Sending`.
     pub name: String,
@@ -186,8 +186,25 @@ pub struct SendingRole {
     pub pace_per_minute: Option<u32>,
 }
 
+impl SendingRole {
+    /// The mailbox that the role sends from, where the configuration tells it: an address, a GUID,
+    /// or a login of the service's own. `login` is the client's.
+    pub fn mailbox(&self, login: Option<&str>) -> Option<String> {
+        let name = match &self.kind {
+            SendingKind::Microsoft365 { account, .. } => account.mailbox(),
+            SendingKind::Smtp { server, .. } => match &server.auth {
+                ServerAuth::None => return None,
+                ServerAuth::Basic { login, .. } => login,
+                ServerAuth::Google(account) => &account.user,
+                ServerAuth::Microsoft(account) => account.mailbox(),
+            },
+        };
+        name.resolve(login)
+    }
+}
+
 /// What is behind a sending role.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendingKind {
     /// An SMTP service.
     Smtp {
@@ -232,7 +249,7 @@ pub enum LargeMessages {
 }
 
 /// A role that reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivingRole {
     /// The key prefix, such as `Mail.Receiving`.
     pub name: String,
@@ -373,6 +390,14 @@ pub struct Microsoft365 {
 }
 
 impl Microsoft365 {
+    /// The mailbox: an address or a GUID.
+    pub fn mailbox(&self) -> &Template {
+        match &self.app {
+            MicrosoftApp::Confidential { user, .. } => user,
+            MicrosoftApp::Public { account, .. } => account,
+        }
+    }
+
     /// True when the mailbox depends on the client's login.
     pub fn needs_login(&self) -> bool {
         match &self.app {

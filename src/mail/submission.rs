@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Error, Message, Recipient, ReversePath};
+use super::{Address, Error, Message, Recipient, ReversePath};
 
-/// A place that takes messages: an upstream SMTP service, Graph, later the spool.
+/// A place that takes messages: an upstream SMTP service, Graph, the spool.
 pub trait Submission: Send + Sync {
     /// What the place is known to offer right now, for EHLO. Never waits.
     fn features(&self) -> Features;
@@ -23,12 +23,32 @@ pub trait Submission: Send + Sync {
         login: Option<&'a str>,
         from: ReversePath,
     ) -> BoxFuture<'a, Result<Box<dyn Transaction>, Error>>;
+
+    /// What a front-end does about senders other than the role's mailbox (`Sender.Policy`).
+    fn sender_rule(&self, _login: Option<&str>) -> SenderRule {
+        SenderRule::Keep
+    }
+}
+
+/// What becomes of a message whose sender is not the role's mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderRule {
+    /// It goes on as it is: the service decides.
+    Keep,
+    /// From becomes this mailbox, the old one Reply-To.
+    Rewrite(Address),
+    /// It is refused; `None`: the mailbox is not known, nothing may be sent.
+    Reject(Option<Address>),
 }
 
 /// One message on its way: recipients, then the message.
 pub trait Transaction: Send {
     /// Adds a recipient. An error refuses this recipient alone; the transaction goes on.
     fn recipient(&mut self, recipient: Recipient) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Names where the message comes from, so that it is taken once although it may be handed in
+    /// again after a crash. Only a spool can keep that promise; what sends at once ignores it.
+    fn came_from(&mut self, _origin: &str) {}
 
     /// Hands the message over for all accepted recipients.
     fn deliver(

@@ -6,6 +6,8 @@
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
+use super::sqlite::{Broken, Schema};
+
 /// Ids of the service compare byte for byte: SQLite's default collation (BINARY) does. Headers have
 /// a table of their own, so that listing a folder doesn't read them.
 const FIRST: &str = "
@@ -120,8 +122,13 @@ CREATE TABLE stray (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Every step, in order; the first makes the tables.
-const STEPS: &[&str] = &[FIRST, STRAYS];
+/// The index of mailboxes.
+pub(super) const MAILBOXES: Schema = Schema {
+    file: "mailbox.sqlite",
+    steps: &[FIRST, STRAYS],
+    probe: "UPDATE state SET least_uid_validity = least_uid_validity",
+    broken: Broken::BeginAnew,
+};
 
 /// Why a database was not brought to this version.
 #[derive(Debug)]
@@ -138,9 +145,10 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// Takes the steps that are missing. `least_uid_validity` is for a database that is made now.
+/// Takes the steps that are missing. `least_uid_validity` is for an index that is made now.
 pub(super) async fn migrate(
     connection: &mut SqliteConnection,
+    schema: &Schema,
     least_uid_validity: u32,
 ) -> Result<(), Failure> {
     loop {
@@ -148,12 +156,14 @@ pub(super) async fn migrate(
         let mut step = connection.begin_with("BEGIN IMMEDIATE").await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *step).await?;
         let done = usize::try_from(version).map_err(|_| Failure::Newer(version))?;
-        if done > STEPS.len() {
+        if done > schema.steps.len() {
             return Err(Failure::Newer(version));
         }
-        let Some(statements) = STEPS.get(done) else { return Ok(try_to_write(&mut step).await?) };
+        let Some(statements) = schema.steps.get(done) else {
+            return Ok(try_to_write(&mut step, schema).await?);
+        };
         sqlx::raw_sql(*statements).execute(&mut *step).await?;
-        if done == 0 {
+        if done == 0 && schema.file == MAILBOXES.file {
             let set = sqlx::query("UPDATE state SET least_uid_validity = ?");
             set.bind(least_uid_validity).execute(&mut *step).await?;
         }
@@ -165,7 +175,10 @@ pub(super) async fn migrate(
 
 /// SQLite opens what it may not write for reading only, and says so at the first write: that is to
 /// be now. The transaction is rolled back.
-async fn try_to_write(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let same = sqlx::query("UPDATE state SET least_uid_validity = least_uid_validity");
+async fn try_to_write(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<(), sqlx::Error> {
+    let same = sqlx::query(schema.probe);
     same.execute(connection).await.map(|_| ())
 }

@@ -1,4 +1,5 @@
-//! What survives a restart: the index of mailboxes that we serve ourselves, and messages read once.
+//! What survives a restart: the index of mailboxes that we serve ourselves, messages read once, and
+//! messages that wait to be sent ([`queue`]).
 //!
 //! Danger: a UID that is told to a client and then forgotten names another message after the next
 //! start. Rule: what a client may hear is in the database, synced to the disk, before it is
@@ -8,8 +9,10 @@ mod appends;
 mod cache;
 mod changes;
 mod folders;
+pub mod handovers;
 mod messages;
 mod migrations;
+pub mod queue;
 mod record;
 mod sqlite;
 mod strays;
@@ -67,7 +70,7 @@ impl Store {
     pub async fn open(folder: &Path, cache_limit: u64) -> Result<Self, Error> {
         let opened = SystemTime::now();
         let messages = prepare(folder)?;
-        let database = Database::open(folder).await?;
+        let database = Database::open(folder, &migrations::MAILBOXES).await?;
         let total: i64 = sqlx::query_scalar("SELECT coalesce(sum(size), 0) FROM content")
             .fetch_one(database.readers())
             .await?;

@@ -17,11 +17,30 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Error;
-use super::migrations::{self, Failure};
+use super::migrations::{self, Failure, MAILBOXES};
 use crate::platform;
 
-/// The database's name in the state folder.
-pub(super) const FILE: &str = "mailbox.sqlite";
+/// One database of the state folder: its file, its tables, what becomes of a broken one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schema {
+    /// Its name in the state folder.
+    pub file: &'static str,
+    /// Every step in order; the first makes the tables.
+    pub steps: &'static [&'static str],
+    /// A statement that writes and changes nothing.
+    pub probe: &'static str,
+    /// What becomes of one that is broken.
+    pub broken: Broken,
+}
+
+/// What becomes of a broken database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It is put aside, and another one is begun: what was in it can be read anew.
+    BeginAnew,
+    /// A person must look first: what was in it is nowhere else.
+    Refuse,
+}
 
 /// How long another process (a backup, a second proxy) may hold the write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,12 +103,18 @@ impl Writing<'_> {
 
 impl Database {
     /// Opens or makes the database in `folder`, which exists.
-    pub(super) async fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(FILE);
+    pub(super) async fn open(folder: &Path, schema: &Schema) -> Result<Self, Error> {
+        let path = folder.join(schema.file);
         let open_error = |reason| Error::Open { path: path.clone(), reason };
-        match Self::try_open(&path).await {
+        match Self::try_open(&path, schema).await {
             Ok(database) => Ok(database),
             Err(Trouble::Plain(reason)) => Err(open_error(reason)),
+            Err(Trouble::Broken(reason)) if schema.broken == Broken::Refuse => {
+                Err(open_error(format!(
+                    "it is broken ({reason}) and is left as it is; restore it from a backup, or move \
+                     it away to begin anew"
+                )))
+            }
             Err(Trouble::Broken(reason)) => {
                 let aside = put_aside(&path).map_err(|error| {
                     open_error(format!("it is broken ({reason}) and can't be put aside: {error}"))
@@ -99,17 +124,17 @@ impl Database {
                     "the state store is broken and was put aside; mailboxes are read anew, and \
                      clients read their folders anew"
                 );
-                Self::try_open(&path).await.map_err(|again| match again {
+                Self::try_open(&path, schema).await.map_err(|again| match again {
                     Trouble::Plain(reason) | Trouble::Broken(reason) => open_error(reason),
                 })
             }
         }
     }
 
-    async fn try_open(path: &Path) -> Result<Self, Trouble> {
+    async fn try_open(path: &Path, schema: &Schema) -> Result<Self, Trouble> {
         make_private(path).map_err(|error| Trouble::Plain(error.to_string()))?;
         let mut first = options(path, Durability::Synced).connect().await?;
-        let checked = bring_up(&mut first, path).await;
+        let checked = bring_up(&mut first, path, schema).await;
         // Closed either way: the file may have to be renamed.
         let closed = first.close().await;
         checked?;
@@ -251,8 +276,12 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn bring_up(connection: &mut SqliteConnection, path: &Path) -> Result<(), Trouble> {
-    migrations::migrate(connection, least_uid_validity(path)).await?;
+async fn bring_up(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    schema: &Schema,
+) -> Result<(), Trouble> {
+    migrations::migrate(connection, schema, least_uid_validity(path)).await?;
     let octets = std::fs::metadata(path).map_or(0, |file| file.len());
     if octets > MAX_CHECKED {
         return Ok(());
@@ -266,7 +295,7 @@ async fn bring_up(connection: &mut SqliteConnection, path: &Path) -> Result<(), 
 fn least_uid_validity(path: &Path) -> u32 {
     let beside = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
     let names = beside.into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let prefix = format!("{FILE}.broken-");
+    let prefix = format!("{}.broken-", MAILBOXES.file);
     let is_broken = |name: &str| {
         name.strip_prefix(&prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
     };
@@ -320,16 +349,16 @@ mod tests {
     #[tokio::test]
     async fn troubles_that_an_administrator_can_mend_say_how() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join(FILE);
-        let database = Database::open(folder.path()).await.expect("made");
+        let path = folder.path().join(MAILBOXES.file);
+        let database = Database::open(folder.path(), &MAILBOXES).await.expect("made");
         let held = database.write(Durability::Synced).await.expect("turn");
         let impatient = options(&path, Durability::Synced).busy_timeout(Duration::ZERO);
         let mut connection = impatient.connect().await.expect("connected");
-        let locked = bring_up(&mut connection, &path).await.expect_err("locked");
+        let locked = bring_up(&mut connection, &path, &MAILBOXES).await.expect_err("locked");
         drop(held);
         let reading = options(&path, Durability::Synced).read_only(true);
         let mut connection = reading.connect().await.expect("connected");
-        let read_only = bring_up(&mut connection, &path).await.expect_err("read-only");
+        let read_only = bring_up(&mut connection, &path, &MAILBOXES).await.expect_err("read-only");
         for (trouble, words) in [(locked, "another process"), (read_only, "able to write")] {
             assert!(
                 matches!(&trouble, Trouble::Plain(said) if said.contains(words)),
@@ -341,7 +370,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_clients_hear_of_waits_for_the_disk() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let database = Database::open(folder.path()).await.expect("made");
+        let database = Database::open(folder.path(), &MAILBOXES).await.expect("made");
         for (durability, level) in [(Durability::Synced, 2), (Durability::Soon, 1)] {
             let mut writing = database.write(durability).await.expect("turn");
             let set: i64 = sqlx::query_scalar("PRAGMA synchronous")
@@ -362,7 +391,7 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_that_is_dropped_leaves_nothing() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let database = Database::open(folder.path()).await.expect("made");
+        let database = Database::open(folder.path(), &MAILBOXES).await.expect("made");
         let insert = "INSERT INTO mailbox (identity, next_uid_validity) VALUES ('a', 1)";
         let mut dropped = database.write(Durability::Synced).await.expect("turn");
         sqlx::query(insert).execute(dropped.connection()).await.expect("inserted");

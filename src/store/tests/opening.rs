@@ -4,7 +4,9 @@ use std::fs;
 
 use super::*;
 use crate::mail::mailbox::ModSeq;
-use crate::store::sqlite::FILE;
+use crate::store::migrations::MAILBOXES;
+
+const FILE: &str = MAILBOXES.file;
 
 /// Everything that a client may have heard of.
 async fn told(mailbox: &MailboxStore) -> (Vec<FolderRecord>, Vec<Entry>, Option<Vec<Uid>>) {

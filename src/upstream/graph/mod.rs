@@ -40,6 +40,7 @@ use crate::mail::{
 };
 use crate::oauth::{HttpClient, TokenSource};
 use crate::protocol::mime::recipients;
+use crate::store::handovers::Handovers;
 use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
 #[cfg(test)]
@@ -70,7 +71,9 @@ impl GraphSubmission {
         tokens: Arc<dyn TokenSource>,
         http: HttpClient,
         turns: &Turns,
+        handovers: Option<Handovers>,
     ) -> Self {
+        let _ = handovers;
         Self {
             client: Arc::new(Client::new(role, account, tokens, http, turns)),
             policy: Policy { save_to_sent_items, large_messages },
