@@ -115,3 +115,6 @@ impl Handovers {
         Ok(count.unsigned_abs())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! Danger: an entry that two attempts have is sent twice; an outcome that is noted in parts sends to
 //! somebody again who has it; a queue of a hundred thousand that is read through for each message
 //! stands still. Rule: an entry is taken and settled by its state, in one transaction each; every
-//! question asked here has its index.
+//! question asked here has its index ([`HOT`]).
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -44,6 +44,10 @@ const TAKE: &str = "UPDATE entry SET state = 1 WHERE id = ?1 AND state = 0 AND n
 const OPEN: &str = "
 SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 2)
 FROM recipient WHERE entry = ?1";
+
+/// What is asked for each message; none may read a table through.
+#[cfg(test)]
+pub(super) const HOT: &[&str] = &[LANES, DUE, NEXT_DUE, TAKE, OPEN];
 
 impl Inner {
     pub(super) async fn lanes(&self, now: SystemTime) -> Result<Vec<String>, Error> {

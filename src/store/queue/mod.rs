@@ -17,6 +17,8 @@ mod opening;
 mod record;
 mod rows;
 mod steering;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
