@@ -30,6 +30,7 @@ use mail_builder::mime::{BodyPart, MimePart};
 use mail_parser::MessageParser;
 
 pub(super) use self::original::Original;
+pub(super) use self::words::{plain, shortened};
 use crate::mail::{Address, BodyKind, Message, Recipient, ReversePath};
 use crate::store::queue::{Entry, RecipientState};
 

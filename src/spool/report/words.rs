@@ -95,7 +95,7 @@ fn advice(text: &mut String, facts: &Facts<'_>, failed: &[Failed<'_>]) {
 }
 
 /// Text from elsewhere on one line, without what steers a program that shows it.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::spool) fn plain(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
@@ -104,7 +104,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// The beginning of a text from elsewhere.
-pub(super) fn shortened(text: &str, most: usize) -> String {
+pub(in crate::spool) fn shortened(text: &str, most: usize) -> String {
     let mut short: String = plain(text).chars().take(most).collect();
     if text.chars().nth(most).is_some() {
         short.push('\u{2026}');
