@@ -18,6 +18,7 @@ mod dispatch;
 #[cfg(test)]
 mod fake;
 mod handover;
+pub mod heading;
 mod lane;
 mod pace;
 mod report;
@@ -62,8 +63,6 @@ pub struct Spool(Arc<Inner>);
 struct Inner {
     queue: Queue,
     activity: Arc<Activity>,
-    /// Memory for reports.
-    messages: MemoryBudget,
     settings: RwLock<Settings>,
     /// By role in lower case.
     routes: RwLock<HashMap<String, Arc<Route>>>,
@@ -125,22 +124,17 @@ impl Timing {
 }
 
 impl Spool {
-    /// A spool that knows no roles yet.
-    pub fn new(queue: Queue, activity: Arc<Activity>, messages: MemoryBudget) -> Self {
-        Self::with_timing(queue, activity, messages, Timing::default())
+    /// A spool that knows no roles yet. Messages that wait are files, and reports return a megabyte
+    /// at most: none of it counts as a message in flight.
+    pub fn new(queue: Queue, activity: Arc<Activity>, _messages: MemoryBudget) -> Self {
+        Self::with_timing(queue, activity, Timing::default())
     }
 
-    fn with_timing(
-        queue: Queue,
-        activity: Arc<Activity>,
-        messages: MemoryBudget,
-        timing: Timing,
-    ) -> Self {
+    fn with_timing(queue: Queue, activity: Arc<Activity>, timing: Timing) -> Self {
         let settings = Settings { mode: SpoolMode::Off, max_age: Duration::ZERO, bounce_to: None };
         Self(Arc::new(Inner {
             queue,
             activity,
-            messages,
             settings: RwLock::new(settings),
             routes: RwLock::default(),
             wake: Notify::new(),

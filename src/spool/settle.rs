@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::{About, Outcome, Trouble};
 use super::{Inner, backoff, reports};
-use crate::mail::{Kind, Message};
+use crate::mail::{Kind, Message, Recipient};
+use crate::store;
 use crate::store::queue::{
-    Entry, EntryId, NewEntry, Next, QueuedRecipient, RecipientState, Settlement,
+    Entry, EntryId, NewEntry, Next, QueuedRecipient, RecipientState, Settlement, Start,
 };
 use crate::telemetry::metrics;
 
@@ -26,6 +27,8 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(2);
 const STEPS_ASIDE_FROM: u32 = 3;
 /// By so much.
 const STEP_ASIDE: Duration = Duration::from_secs(1);
+/// A report that can't be delivered is not reported (RFC 3461 section 6.1).
+const NEVER: &str = "NEVER";
 /// Characters of a reason: the list shows a line of it.
 const MAX_REASON: usize = 400;
 
@@ -44,7 +47,7 @@ pub(super) async fn conclude(spool: &Arc<Inner>, entry: &Entry, ended: Ended) {
     let wait = lane_learns(spool, entry, &ended);
     let deadline = spool.max_age().filter(|_| spool.clock.trusts_the_time());
     let verdict = decide(entry, &ended.outcome, ended.began, wait, deadline);
-    settle(spool, entry, &verdict, ended.message.as_ref()).await;
+    settle(spool, entry, &verdict, &ended).await;
     tell(spool, entry, &verdict, &ended);
     spool.wake.notify_one();
 }
@@ -161,8 +164,17 @@ fn reason(outcome: &Outcome, failed: &[QueuedRecipient]) -> String {
 }
 
 /// However long the disk refuses: an entry that is not given back is not tried again.
-async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, message: Option<&Arc<Message>>) {
-    let report = reports::report(spool, entry, &verdict.failed, message).await;
+async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, ended: &Ended) {
+    let settled = &verdict.settlement.recipients;
+    let message = ended.message.as_deref();
+    let report = reports::report(spool, entry, settled, ended.began, message).await;
+    let recipients: Vec<_> = report
+        .iter()
+        .map(|report| Recipient {
+            notify: Some(NEVER.to_owned()),
+            ..Recipient::new(report.to.clone())
+        })
+        .collect();
     loop {
         let report = report.as_ref().map(|report| NewEntry {
             role: &entry.role,
@@ -170,25 +182,27 @@ async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, message: Option
             login: entry.login.as_deref(),
             lane: &entry.lane,
             from: &report.from,
-            recipients: &report.recipients,
+            recipients: &recipients,
             message: &report.message,
             origin: None,
             reason: "",
             accepted: SystemTime::now(),
-            start: crate::store::queue::Start::At(SystemTime::now()),
+            start: Start::At(SystemTime::now()),
         });
         match spool.queue.settle(entry.id, verdict.settlement.clone(), report).await {
             Ok(()) => return,
-            Err(error) => {
-                tracing::error!(
-                    role = entry.role,
-                    id = %entry.id,
-                    "what became of a queued message can't be written down; trying again: {error}"
-                );
-                sleep(SETTLE_AGAIN).await;
-            }
+            Err(error) => complain(entry.id, &error).await,
         }
     }
+}
+
+/// Says so, and waits.
+async fn complain(id: EntryId, error: &store::Error) {
+    tracing::error!(
+        %id,
+        "what became of a queued message can't be written down; trying again: {error}"
+    );
+    sleep(SETTLE_AGAIN).await;
 }
 
 /// Gives an entry back of which nothing is known but that an attempt had begun.
@@ -205,8 +219,7 @@ pub(super) async fn give_back(spool: Arc<Inner>, id: EntryId) {
 /// However long the disk refuses.
 pub(super) async fn persistently(spool: &Inner, id: EntryId, settlement: Settlement) {
     while let Err(error) = spool.queue.settle(id, settlement.clone(), None).await {
-        tracing::error!(%id, "a queued message can't be given back; trying again: {error}");
-        sleep(SETTLE_AGAIN).await;
+        complain(id, &error).await;
     }
 }
 
