@@ -19,6 +19,7 @@ use super::lane::State;
 use super::settle::{self, Ended};
 use super::{Inner, Route};
 use crate::mail::{Error, Kind, Message, Recipient};
+use crate::store;
 use crate::store::queue::{
     DueEntry, Entry, EntryId, EntryState, Filter, Next, RecipientState, Settlement,
 };
@@ -108,7 +109,7 @@ impl Dispatcher {
         }
     }
 
-    async fn start_turns(&mut self) -> Result<Duration, crate::store::Error> {
+    async fn start_turns(&mut self) -> Result<Duration, store::Error> {
         let now = SystemTime::now();
         let mut lanes = self.spool.queue.lanes(now).await?;
         self.note_waiting(&lanes);
@@ -141,11 +142,7 @@ impl Dispatcher {
     }
 
     /// Starts a lane's next message. False: there is none, or none may start.
-    async fn start_one(
-        &mut self,
-        turn: &mut Turn,
-        now: SystemTime,
-    ) -> Result<bool, crate::store::Error> {
+    async fn start_one(&mut self, turn: &mut Turn, now: SystemTime) -> Result<bool, store::Error> {
         let parallel = match self.spool.lanes.state(&turn.lane, Instant::now()) {
             State::Open => LANE_PARALLEL,
             State::Probe => 1,
@@ -292,12 +289,12 @@ async fn wait_for_turn(spool: &Inner, entry: &Entry) {
 }
 
 /// The file is gone or cut: no attempt changes that, and a person must look.
-async fn unreadable(spool: &Arc<Inner>, entry: &Entry, error: &crate::store::Error) {
+async fn unreadable(spool: &Arc<Inner>, entry: &Entry, error: &store::Error) {
     let began = SystemTime::now();
     let started = Instant::now();
     tracing::error!(role = entry.role, id = %entry.id, "a queued message can't be sent: {error}");
     let outcome = match error {
-        error if is_final(error) => {
+        store::Error::Message { .. } => {
             let reply = "the message that was kept for sending cannot be read any more".to_owned();
             let lost = RecipientState::Failed { status: "5.3.0".to_owned(), reply };
             let all = (0..entry.recipients.len()).map(|at| (at, lost.clone()));
@@ -339,9 +336,4 @@ async fn expire_behind(spool: &Arc<Inner>, lane: &str, began: SystemTime) {
             return;
         }
     }
-}
-
-/// True when trying again is of no use.
-fn is_final(_error: &crate::store::Error) -> bool {
-    false
 }

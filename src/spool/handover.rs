@@ -274,12 +274,20 @@ impl Handover {
     async fn let_go(&self, held: Option<EntryId>) {
         let Some(id) = held else { return };
         let Start::At(at) = self.start() else { return };
-        while let Err(error) = self.spool.queue.release(id, at).await {
-            // The upstream has said yes to the others; the client must not be told no.
-            tracing::error!(%id, "a queued message can't be released; trying again: {error}");
-            sleep(RELEASE_AGAIN).await;
+        loop {
+            match self.spool.queue.release(id, at).await {
+                Ok(()) => return self.note(id, self.deferred.len()),
+                Err(error @ store::Error::NotTaken(_)) => {
+                    tracing::error!(%id, "a message that was held for recipients is gone: {error}");
+                    return;
+                }
+                // The upstream has said yes to the others; the client must not be told no.
+                Err(error) => {
+                    tracing::error!(%id, "a queued message can't be released; trying again: {error}");
+                    sleep(RELEASE_AGAIN).await;
+                }
+            }
         }
-        self.note(id, self.deferred.len());
     }
 
     async fn forget(&self, held: Option<EntryId>) {

@@ -191,18 +191,24 @@ async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, ended: &Ended) 
         });
         match spool.queue.settle(entry.id, verdict.settlement.clone(), report).await {
             Ok(()) => return,
-            Err(error) => complain(entry.id, &error).await,
+            Err(error) if !complained(entry.id, &error).await => return,
+            Err(_) => {}
         }
     }
 }
 
-/// Says so, and waits.
-async fn complain(id: EntryId, error: &store::Error) {
+/// Says so, and waits. False: nothing is left to be written down.
+async fn complained(id: EntryId, error: &store::Error) -> bool {
+    if let store::Error::NotTaken(_) = error {
+        tracing::error!(%id, "what became of a queued message has no place any more: {error}");
+        return false;
+    }
     tracing::error!(
         %id,
         "what became of a queued message can't be written down; trying again: {error}"
     );
     sleep(SETTLE_AGAIN).await;
+    true
 }
 
 /// Gives an entry back of which nothing is known but that an attempt had begun.
@@ -219,7 +225,9 @@ pub(super) async fn give_back(spool: Arc<Inner>, id: EntryId) {
 /// However long the disk refuses.
 pub(super) async fn persistently(spool: &Inner, id: EntryId, settlement: Settlement) {
     while let Err(error) = spool.queue.settle(id, settlement.clone(), None).await {
-        complain(id, &error).await;
+        if !complained(id, &error).await {
+            return;
+        }
     }
 }
 

@@ -242,7 +242,10 @@ impl Transaction for Kept {
     }
 
     fn came_from(&mut self, origin: &str) {
-        self.row.origin = Some(origin.to_owned());
+        // Where recipients may part there are several entries of one origin.
+        if self.mode == SpoolMode::Always {
+            self.row.origin = Some(origin.to_owned());
+        }
     }
 
     fn deliver(
