@@ -76,6 +76,8 @@ pub(super) struct Fake(Arc<Inner>);
 struct Inner {
     script: Mutex<Script>,
     told: Notify,
+    /// What is said instead of yes when told.
+    refusal: Mutex<Option<Error>>,
     features: Features,
     /// By content and recipient.
     delivered: Mutex<HashMap<(String, String), u32>>,
@@ -90,6 +92,7 @@ impl Fake {
         Self(Arc::new(Inner {
             script: Mutex::new(Box::new(script)),
             told: Notify::new(),
+            refusal: Mutex::default(),
             features: Features { max_size: Some(1000), dsn: false },
             delivered: Mutex::default(),
             order: Mutex::default(),
@@ -100,6 +103,11 @@ impl Fake {
     /// From now on.
     pub fn follow(&self, script: impl FnMut(Step<'_>) -> Act + Send + 'static) {
         *self.0.script.lock().expect("no panic") = Box::new(script);
+    }
+
+    /// What waits to be told then says no.
+    pub fn fail_when_told(&self, error: Error) {
+        *self.0.refusal.lock().expect("no panic") = Some(error);
     }
 
     pub fn go(&self) {
@@ -134,7 +142,7 @@ impl Fake {
             Act::Panic => std::panic::panic_any("as the script says"),
             Act::WhenTold => {
                 self.0.told.notified().await;
-                Ok(())
+                self.0.refusal.lock().expect("no panic").take().map_or(Ok(()), Err)
             }
         }
     }
@@ -197,9 +205,9 @@ impl Transaction for FakeTransaction {
             let content = String::from_utf8(content).expect("text");
             self.fake.0.begun.send_modify(|count| *count += 1);
             let act = self.fake.act(Step::Deliver);
-            let takes = matches!(act, Act::TakeAndSay(_) | Act::Yes | Act::WhenTold);
+            let takes = matches!(act, Act::TakeAndSay(_));
             let answer = self.fake.play(act).await;
-            if takes {
+            if takes || answer.is_ok() {
                 self.fake.take(&content, &self.recipients);
             }
             answer?;

@@ -252,6 +252,7 @@ impl Handover {
         let put = put.unwrap_or_else(|_| Err(store::Error::Failed("panicked".to_owned())));
         let id = put.map_err(|error| no_room(&row.role, &error))?;
         if start != Start::Held {
+            self.join_lane(id).await;
             self.note(id, recipients.len());
         }
         Ok(id)
@@ -267,13 +268,26 @@ impl Handover {
         if row.trouble.is_some() && row.reason != "it waits for its turn" {
             self.spool.activity.failed_later(&row.role, &format!("queue {id}"), &reason);
         }
-        self.spool.lanes.joined(&row.lane, &self.spool.timing);
         self.spool.wake.notify_one();
+    }
+
+    /// Those who met the trouble go before a message that brings the next question forward.
+    async fn join_lane(&self, id: EntryId) {
+        let row = &self.row;
+        if row.trouble.is_some() {
+            return self.spool.lanes.met_by(&row.lane, id);
+        }
+        for earlier in self.spool.lanes.joined(&row.lane, &self.spool.timing) {
+            // Where that fails it is tried when its own time has come.
+            let _ = self.spool.queue.retry(earlier, SystemTime::now()).await;
+        }
     }
 
     async fn let_go(&self, held: Option<EntryId>) {
         let Some(id) = held else { return };
-        let Start::At(at) = self.start() else { return };
+        let Some(trouble) = &self.row.trouble else { return };
+        // Others of this message went through: what holds these up is about them.
+        let Start::At(at) = self.start_of(About::Message, trouble) else { return };
         loop {
             match self.spool.queue.release(id, at).await {
                 Ok(()) => return self.note(id, self.deferred.len()),

@@ -145,12 +145,24 @@ impl Lanes {
         lane.not_before = lane.not_before.max(Some(now + wait));
     }
 
-    /// A message was written down. A lane in trouble is asked again for it, but not at once.
-    pub fn joined(&self, lane: &str, timing: &Timing) {
+    /// A message was written down that has met no trouble itself. A lane in trouble is asked again
+    /// for it, but not at once; gives those who met the trouble, who go before it.
+    pub fn joined(&self, lane: &str, timing: &Timing) -> HashSet<EntryId> {
         let mut lanes = self.lock();
         let lane = lanes.entry(lane.to_owned()).or_default();
         lane.waiting = true;
         lane.hurry(timing.hurry);
+        std::mem::take(&mut lane.tried)
+    }
+
+    /// A message was written down that has met this trouble.
+    pub fn met_by(&self, lane: &str, id: EntryId) {
+        let mut lanes = self.lock();
+        let lane = lanes.entry(lane.to_owned()).or_default();
+        lane.waiting = true;
+        if lane.failures > 0 {
+            lane.tried.insert(id);
+        }
     }
 
     /// These are due. When one of them is so before its time somebody wants it tried.
@@ -196,5 +208,119 @@ fn asked(error: &Error) -> Option<Duration> {
     match error.kind {
         Kind::Throttled { retry_after } => retry_after,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{graph_role, smtp_role};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// No jitter.
+    const MIDDLE: u32 = u32::MAX / 2;
+
+    fn down() -> Error {
+        Error::new(Kind::Unavailable, "smtp.example.com cannot be reached")
+    }
+
+    fn busy(seconds: u64) -> Error {
+        let retry_after = Some(SECOND * u32::try_from(seconds).expect("few"));
+        Error::new(Kind::Throttled { retry_after }, "busy")
+    }
+
+    fn id(number: u32) -> EntryId {
+        number.to_string().parse().expect("a number")
+    }
+
+    /// Whole seconds until the lane goes on.
+    fn closed(lanes: &Lanes, now: Instant) -> Option<u64> {
+        match lanes.state("l", now) {
+            State::Closed(wait) => Some(wait.as_secs_f64().round() as u64),
+            State::Open | State::Probe => None,
+        }
+    }
+
+    #[test]
+    fn a_lane_is_a_role_and_a_mailbox() {
+        for (role, login, expected) in [
+            (graph_role("Mail.Sending", "A@Example.com"), None, "mail.sending a@example.com"),
+            (graph_role("Mail.Sending", "{login}"), Some("B@x.org"), "mail.sending b@x.org"),
+            (graph_role("Mail.Sending", "{login}"), None, "mail.sending"),
+            (smtp_role("ERP.Sending"), Some("b@x.org"), "erp.sending erp"),
+        ] {
+            assert_eq!(key(&role, login), expected);
+        }
+    }
+
+    #[test]
+    fn waits_grow_once_for_those_who_meet_the_trouble_together() {
+        let (lanes, timing, mut now) = (Lanes::default(), Timing::default(), Instant::now());
+        for expected in [15, 30, 60, 120] {
+            for number in 0..30 {
+                lanes.failed("l", Some(id(number)), &down(), &timing, MIDDLE, now);
+            }
+            assert_eq!(closed(&lanes, now), Some(expected));
+            assert!(lanes.is_behind("l", now));
+            now += SECOND * u32::try_from(expected + 1).expect("few");
+            assert_eq!(lanes.state("l", now), State::Probe);
+        }
+        lanes.worked("l");
+        assert_eq!(lanes.state("l", now), State::Open);
+        lanes.failed("l", None, &down(), &timing, MIDDLE, now);
+        assert_eq!(closed(&lanes, now), Some(15), "it begins anew");
+        assert_eq!(lanes.state("other", now), State::Open);
+    }
+
+    #[test]
+    fn a_missing_sign_in_is_asked_for_every_five_minutes() {
+        let (lanes, timing, mut now) = (Lanes::default(), Timing::default(), Instant::now());
+        for _ in 0..12 {
+            lanes.failed("l", None, &Error::new(Kind::SignInNeeded, "x"), &timing, MIDDLE, now);
+            now += SECOND * 400;
+        }
+        lanes.failed("l", None, &Error::new(Kind::SignInNeeded, "x"), &timing, MIDDLE, now);
+        assert_eq!(closed(&lanes, now), Some(300));
+    }
+
+    #[test]
+    fn what_is_new_or_retried_brings_the_question_forward_but_not_before_retry_after() {
+        let (lanes, timing, now) = (Lanes::default(), Timing::default(), Instant::now());
+        lanes.failed("l", None, &down(), &timing, MIDDLE, now);
+        lanes.met_by("l", id(1));
+        assert_eq!(closed(&lanes, now), Some(15), "it does not hurry itself");
+        lanes.seen("l", [id(2)].into_iter());
+        assert_eq!(closed(&lanes, now), Some(15), "another one that is due says nothing");
+        assert_eq!(lanes.joined("l", &timing), HashSet::from([id(1)]));
+        assert_eq!(closed(&lanes, now), Some(5));
+        lanes.met_by("l", id(3));
+        lanes.seen("l", [id(3)].into_iter());
+        assert_eq!(lanes.state("l", now), State::Probe, "by hand");
+        lanes.failed("l", Some(id(3)), &busy(90), &timing, MIDDLE, now);
+        lanes.joined("l", &timing);
+        lanes.met_by("l", id(3));
+        lanes.seen("l", [id(3)].into_iter());
+        assert_eq!(closed(&lanes, now), Some(90), "the service has said when");
+    }
+
+    #[test]
+    fn a_used_up_pace_closes_without_being_a_trouble() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        lanes.paced("l", SECOND * 7, now);
+        assert_eq!(closed(&lanes, now), Some(7));
+        assert!(lanes.is_behind("l", now + SECOND * 8), "something waits there");
+        assert_eq!(lanes.state("l", now + SECOND * 8), State::Open);
+        lanes.waiting(&HashSet::new(), now + SECOND * 8);
+        assert!(!lanes.is_behind("l", now + SECOND * 8));
+        assert!(lanes.lock().is_empty(), "nothing is kept of an idle lane");
+    }
+
+    #[test]
+    fn a_new_configuration_is_tried_at_once() {
+        let (lanes, timing, now) = (Lanes::default(), Timing::default(), Instant::now());
+        lanes.failed("l", None, &down(), &timing, MIDDLE, now);
+        assert_eq!(lanes.reason("l"), "smtp.example.com cannot be reached");
+        lanes.forgive();
+        assert_eq!(lanes.state("l", now), State::Open);
     }
 }
