@@ -69,6 +69,9 @@ pub(super) enum Step<'a> {
 /// Given the step and the message's number in its sequence.
 type Script = Box<dyn FnMut(Step<'_>) -> Act + Send>;
 
+/// By content and recipient.
+type Counts = HashMap<(String, String), u32>;
+
 /// An upstream by script.
 #[derive(Clone)]
 pub(super) struct Fake(Arc<Inner>);
@@ -80,7 +83,9 @@ struct Inner {
     refusal: Mutex<Option<Error>>,
     features: Features,
     /// By content and recipient.
-    delivered: Mutex<HashMap<(String, String), u32>>,
+    delivered: Mutex<Counts>,
+    /// Those of them whose sender was told nothing certain.
+    doubtful: Mutex<Counts>,
     /// Contents in the order of their hand-over.
     order: Mutex<Vec<String>>,
     /// Hand-overs begun.
@@ -95,6 +100,7 @@ impl Fake {
             refusal: Mutex::default(),
             features: Features { max_size: Some(1000), dsn: false },
             delivered: Mutex::default(),
+            doubtful: Mutex::default(),
             order: Mutex::default(),
             begun: tokio::sync::watch::channel(0).0,
         }))
@@ -120,6 +126,12 @@ impl Fake {
         self.0.delivered.lock().expect("no panic").get(&key).copied().unwrap_or(0)
     }
 
+    /// How often of these nobody was told.
+    pub fn doubts(&self, content: &str, recipient: &str) -> u32 {
+        let key = (content.to_owned(), recipient.to_owned());
+        self.0.doubtful.lock().expect("no panic").get(&key).copied().unwrap_or(0)
+    }
+
     pub fn order(&self) -> Vec<String> {
         self.0.order.lock().expect("no panic").clone()
     }
@@ -134,6 +146,7 @@ impl Fake {
         (self.0.script.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(step)
     }
 
+    #[expect(clippy::panic, reason = "upstreams may have errors, and this one has")]
     async fn play(&self, act: Act) -> Result<(), Error> {
         match act {
             Act::Yes => Ok(()),
@@ -147,11 +160,11 @@ impl Fake {
         }
     }
 
-    fn take(&self, content: &str, recipients: &[Recipient]) {
-        let mut delivered = self.0.delivered.lock().expect("no panic");
+    fn note(counts: &Mutex<Counts>, content: &str, recipients: &[Recipient]) {
+        let mut counts = counts.lock().expect("no panic");
         for one in recipients {
             let key = (content.to_owned(), one.address.to_string());
-            *delivered.entry(key).or_default() += 1;
+            *counts.entry(key).or_default() += 1;
         }
     }
 }
@@ -207,8 +220,11 @@ impl Transaction for FakeTransaction {
             let act = self.fake.act(Step::Deliver);
             let takes = matches!(act, Act::TakeAndSay(_));
             let answer = self.fake.play(act).await;
+            if takes {
+                Fake::note(&self.fake.0.doubtful, &content, &self.recipients);
+            }
             if takes || answer.is_ok() {
-                self.fake.take(&content, &self.recipients);
+                Fake::note(&self.fake.0.delivered, &content, &self.recipients);
             }
             answer?;
             self.fake.0.order.lock().expect("no panic").push(content);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -189,7 +189,7 @@ async fn fallback_keeps_what_fails_for_now_and_passes_on_what_fails_for_good() {
             (Err(error), Err(code)) => {
                 assert_eq!(error.reply.expect("one").code, *code, "{number}")
             }
-            (answer, _) => assert!(false, "{number}: {answer:?}"),
+            (answer, _) => assert_eq!(answer.is_ok(), expected.is_ok(), "{number}: {answer:?}"),
         }
         assert_eq!(stage.entries().await.len(), *kept, "{number}");
     }
@@ -449,11 +449,8 @@ async fn what_is_too_old_is_given_up_after_one_more_attempt_and_all_behind_it_to
     stage.until("given up", |all| all.iter().filter(|one| is_given_up(one)).count() >= 3).await;
     let id = stage.entries().await[0].id;
     let entry = stage.spool.0.queue.show(id).await.expect("read").expect("there");
-    let RecipientState::Failed { status, reply } = &entry.recipients[0].state else {
-        panic!("{entry:?}")
-    };
-    assert_eq!(status, "4.4.7");
-    assert!(reply.contains("cannot be reached"), "{reply}");
+    let state = format!("{:?}", entry.recipients[0].state);
+    assert!(state.contains("4.4.7") && state.contains("cannot be reached"), "{state}");
     stage.stop().await;
 }
 
@@ -571,7 +568,7 @@ impl Dice {
     }
 }
 
-/// Temporary failures of every kind, at every step, one in three; none after the message was taken.
+/// Temporary failures of every kind, at every step; now and then a message is taken, and nobody told.
 fn moody(seed: u64) -> Fake {
     let mut dice = Dice(seed);
     Fake::new(move |step| {
@@ -581,6 +578,7 @@ fn moody(seed: u64) -> Fake {
             1 => Act::No(error(throttled())),
             2 => Act::No(replied(Kind::Unavailable, 451, (4, 3, 0))),
             3 if step == Step::Deliver => Act::No(error(Kind::OutcomeUnknown)),
+            4 if step == Step::Deliver => Act::TakeAndSay(error(Kind::OutcomeUnknown)),
             _ => Act::Yes,
         }
     })
@@ -589,6 +587,7 @@ fn moody(seed: u64) -> Fake {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn through_failures_and_restarts_each_recipient_gets_each_message_once() {
     const MESSAGES: usize = 200;
+    let mut doubled = 0;
     let soon = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
     let timing = Timing { service: soon, sign_in: soon, hurry: Duration::ZERO, ..quick() };
     let everybody = [A, B, "c@example.org"];
@@ -608,7 +607,16 @@ async fn through_failures_and_restarts_each_recipient_gets_each_message_once() {
     stage.stop().await;
     for number in 0..MESSAGES {
         for one in everybody {
-            assert_eq!(stage.fake.count(&number.to_string(), one), 1, "{number} {one}");
+            let (content, doubts) =
+                (number.to_string(), stage.fake.doubts(&number.to_string(), one));
+            let count = stage.fake.count(&content, one);
+            assert_eq!(
+                count,
+                1 + doubts,
+                "{number} {one}: once, and once for each unknown outcome"
+            );
+            doubled += doubts;
         }
     }
+    assert!(doubled > 0, "the script has unknown outcomes");
 }
