@@ -1,6 +1,7 @@
 //! The web page of the real program, over raw HTTP: who gets in, who does not, and what it tells.
 
 pub mod browser;
+mod spool;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -10,6 +10,7 @@ mod inspection;
 mod live;
 mod pages;
 mod signing_in;
+mod spool;
 
 use crate::harness::browser::{Browser, Look};
 use crate::harness::cloud::{Cloud, OFFICE_PASSWORD};

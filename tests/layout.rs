@@ -19,7 +19,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("spool", &["spool", "mail", "protocol", "store", "config", "telemetry", "secret"]),
     ("store", &["store", "mail", "config", "platform", "secret", "telemetry"]),
     ("oauth", &["oauth", "store", "config", "platform", "tls", "secret", "telemetry"]),
-    ("admin", &["admin", "oauth", "spool", "store", "config", "tls", "secret", "telemetry"]),
+    // What the queue keeps is written in the words of mail.
+    (
+        "admin",
+        &["admin", "mail", "oauth", "spool", "store", "config", "tls", "secret", "telemetry"],
+    ),
     ("sandbox", &["sandbox", "protocol", "secret"]),
     ("tls", &["tls", "secret", "platform"]),
     ("platform", &["platform"]),

@@ -22,9 +22,6 @@ use crate::app;
 use crate::store;
 use crate::store::queue::{Access, EntryId, Queue};
 
-/// The queue's database in the state folder; the queue makes it, and we only look for it.
-const DATABASE: &str = "spool.sqlite";
-
 /// Look into and steer the queue of messages that wait to be sent
 ///
 /// The queue is in the state folder (Proxy.StateDirectory) of the configuration. The commands work
@@ -67,16 +64,9 @@ struct Place {
 }
 
 impl Place {
-    /// That of the configuration. None is made: an empty one would hide a wrong folder.
+    /// That of the configuration; none is made where there is none.
     async fn open(config: &ConfigFiles) -> Result<Self, Failure> {
         let folder = config.load()?.config.state_directory;
-        if !folder.join(DATABASE).is_file() {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "there is no queue in {} yet: authbridge makes one when it first runs with a sending \
-                 role; if it has, Proxy.StateDirectory of this configuration names another folder",
-                folder.display()
-            )));
-        }
         let queue = Queue::open(&folder, Access::Visitor).await.map_err(failed)?;
         Ok(Self { folder, queue })
     }
