@@ -338,8 +338,7 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(SENDER_POLICIES),
         "Keep",
         "When the From header is not the role's mailbox: `Keep` (the service decides), \
-         `Rewrite` (From becomes the mailbox, the old one Reply-To), `Reject` (550 5.7.60). The \
-         envelope's sender is judged too. The last two need a mailbox that is named by its address.",
+         `Rewrite` (From becomes the mailbox, the old one Reply-To), `Reject` (550 5.7.60).",
     )
     .default("Keep"),
     define(

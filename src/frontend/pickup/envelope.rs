@@ -69,7 +69,7 @@ pub fn read(header: &[u8]) -> Result<Envelope, Fault> {
             if sender.as_ref().is_some_and(|earlier| *earlier != given) {
                 return Err(Fault::TwoSenders);
             }
-            sender = Some(given);
+            sender.get_or_insert(given);
         } else if field.is("X-Receiver") {
             recipients.add_all(receivers_of(&field)?)?;
         } else {

@@ -249,7 +249,7 @@ async fn refused_files_go_to_bad_mail_with_the_reason() {
         ("To: b@x\r\n\r\ntext", "it does not say who sends it"),
         ("X-Receiver: b@x\r\nFrom: a@x\r\n\r\n\0", "it holds NUL octets"),
         ("X-Receiver: unknown@x\r\nFrom: a@x\r\n\r\n", "unknown@x is not known"),
-        (&long, "1 MiB"),
+        (&long, "are the limit"),
     ] {
         let mut scene = Scene::new(SenderRule::Keep);
         scene.drop_file("My Message.eml", text);
