@@ -13,6 +13,7 @@ mod layout;
 mod mailbox;
 mod metrics;
 mod outsider;
+mod pickup;
 mod postfix;
 mod reading;
 mod running;

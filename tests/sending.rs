@@ -11,6 +11,7 @@ mod hazards;
 mod programs;
 mod rights;
 mod secrets;
+mod senders;
 mod sharing;
 mod stopping;
 mod upstreams;

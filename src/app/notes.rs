@@ -3,7 +3,7 @@
 //! Danger: a setting that is read, checked and then silently without effect is trusted. Rule: each
 //! such setting has its sentence here, is said at start, and goes from here when its work is done.
 
-use crate::config::{Config, LargeMessages, SenderPolicy, SendingKind, SendingRole, SpoolMode};
+use crate::config::{Config, LargeMessages, SendingKind, SendingRole, SpoolMode};
 
 /// Pacing that a Microsoft 365 role has without being asked for.
 const DEFAULT_PACE: Option<u32> = Some(30);
@@ -14,10 +14,6 @@ pub fn not_in_effect(config: &Config) -> Vec<String> {
     if config.store.is_some() {
         let text = "Proxy.Store: this version keeps its state in SQLite in the state folder only";
         notes.push(text.to_owned());
-    }
-    for pickup in &config.pickups {
-        let key = format!("Proxy.Pickup.{}", pickup.name);
-        notes.push(format!("{key}: this version watches no folders; nothing is sent from there"));
     }
     for role in &config.sending {
         sending(role, &mut notes);
@@ -40,11 +36,6 @@ fn spool(mode: SpoolMode) -> Option<String> {
 fn sending(role: &SendingRole, notes: &mut Vec<String>) {
     let name = &role.name;
     let graph = matches!(role.kind, SendingKind::Microsoft365 { .. });
-    if role.sender_policy != SenderPolicy::Keep {
-        notes.push(format!(
-            "{name}.Sender.Policy acts as Keep in this version: the service decides about the sender"
-        ));
-    }
     if role.pace_per_minute != if graph { DEFAULT_PACE } else { None } {
         notes.push(format!(
             "{name}.Pace.PerMinute has no effect in this version: the service's own limits reach \
@@ -89,8 +80,12 @@ mod tests {
 
     #[test]
     fn what_is_in_effect_has_no_note() {
-        let toml = format!("Proxy.Spool.Mode = 'off'\n{GRAPH}");
-        assert_eq!(notes(&toml), Vec::<String>::new());
+        for line in
+            ["", "Mail.Sending.Sender.Policy = 'Reject'", "Proxy.Pickup.iis.Directory = '/p'"]
+        {
+            let toml = format!("Proxy.Spool.Mode = 'off'\n{line}\n{GRAPH}");
+            assert_eq!(notes(&toml), Vec::<String>::new(), "{line}");
+        }
     }
 
     #[test]
@@ -98,10 +93,8 @@ mod tests {
         for (line, expected) in [
             ("", "Proxy.Spool.Mode: fallback"),
             ("Proxy.Spool.Mode = 'always'", "Proxy.Spool.Mode: always"),
-            ("Mail.Sending.Sender.Policy = 'Reject'", "Mail.Sending.Sender.Policy"),
             ("Mail.Sending.Pace.PerMinute = 10", "Mail.Sending.Pace.PerMinute"),
             ("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'", "acts as Reject"),
-            ("Proxy.Pickup.iis.Directory = '/p'", "Proxy.Pickup.iis"),
             ("Proxy.Store = 'postgres://h/d'", "Proxy.Store"),
         ] {
             let found = notes(&format!("{line}\n{GRAPH}"));

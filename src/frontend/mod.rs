@@ -15,6 +15,7 @@ pub mod login;
 mod memory;
 #[cfg(test)]
 mod noted;
+mod outgoing;
 pub mod pickup;
 pub mod pop3;
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub const VERIFIER_TAKES_EXTRA_ROOTS: bool = native::VERIFIER_TAKES_EXTRA_ROOTS;
 /// Whether listeners set SO_REUSEADDR, which means different things on the two platforms.
 pub const REUSE_ADDRESS: bool = native::REUSE_ADDRESS;
 
+/// Whether a folder's events tell that a file was closed by who wrote it.
+pub const TELLS_OF_CLOSING: bool = native::TELLS_OF_CLOSING;
+
 /// Where state is kept when `Proxy.StateDirectory` is not set.
 pub fn state_directory() -> PathBuf {
     native::state_directory()
@@ -136,6 +139,12 @@ pub fn belong_to_folder(file: &File, folder: &Path) -> io::Result<()> {
 /// nobody can.
 pub fn is_in_use(error: &io::Error) -> bool {
     native::is_in_use(error)
+}
+
+/// True when a file can be opened while nobody else has it open, as Windows can tell: a program
+/// that writes has the file for itself until it is done. Always true on Unix, which can't tell.
+pub fn opens_alone(path: &Path) -> io::Result<bool> {
+    native::opens_alone(path)
 }
 
 /// Makes a change of names in a folder outlive a power failure, where that takes a call.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) use browser::open_browser;
 pub(super) use files::{
     belong_to_folder, file_version, inherit_rights, is_foreign, is_in_use, is_planted,
-    open_no_link, open_without_waiting, others_may_read, sync_directory,
+    open_no_link, open_without_waiting, opens_alone, others_may_read, sync_directory,
 };
 pub(super) use lock::{HeldLock, try_lock};
 use zeroize::Zeroizing;
@@ -20,6 +20,9 @@ use zeroize::Zeroizing;
 use super::{DpapiError, DpapiScope};
 
 use tokio::signal::unix::{SignalKind, signal};
+
+/// inotify(7) does, `IN_CLOSE_WRITE`; others do not.
+pub(super) const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = true;
 

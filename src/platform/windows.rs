@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 pub(super) use dpapi::{HAS_DPAPI, dpapi_open, dpapi_protect};
 pub(super) use files::{
     belong_to_folder, file_version, inherit_rights, is_foreign, is_in_use, is_planted,
-    open_no_link, open_without_waiting, others_may_read, sync_directory,
+    open_no_link, open_without_waiting, opens_alone, others_may_read, sync_directory,
 };
 pub(super) use folders::create_private_directory;
 pub(super) use lock::{HeldLock, try_lock};
 use tokio::signal::windows;
+
+/// A file that somebody writes to can't be opened alone, which is asked instead.
+pub(super) const TELLS_OF_CLOSING: bool = false;
 
 pub(super) const VERIFIER_TAKES_EXTRA_ROOTS: bool = false;
 

@@ -1,6 +1,7 @@
 //! Who may use the proxy: logins, anonymous networks, pickup folders.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use super::Checker;
 use super::roles::Roles;
@@ -18,10 +19,18 @@ pub(super) struct Users {
     pub pickups: Vec<Pickup>,
 }
 
-pub(super) fn check(checker: &mut Checker<'_>, roles: &Roles) -> Option<Users> {
+/// `state` is the state folder, where it could be read.
+pub(super) fn check(
+    checker: &mut Checker<'_>,
+    roles: &Roles,
+    state: Option<&Path>,
+) -> Option<Users> {
     let clients = all(checker, "Proxy.Client.", |checker, login| client(checker, roles, login));
     let pickups = all(checker, "Proxy.Pickup.", |checker, name| pickup(checker, roles, name));
     let anonymous = anonymous(checker, roles);
+    if let Some(pickups) = &pickups {
+        refuse_shared_folders(checker, pickups, state);
+    }
     let (clients, pickups, anonymous) = (clients?, pickups?, anonymous?);
     if clients.is_empty() && anonymous.is_none() {
         checker.warn_at_large(
@@ -61,6 +70,9 @@ fn client(checker: &mut Checker<'_>, roles: &Roles, login: &str) -> Option<Clien
         Some(entry) => checker.list(entry, value::sender).map(Some),
         None => Some(None),
     };
+    if let (Some(()), Some(sending)) = (spelled, &sending) {
+        refuse_login_without_mailbox(checker, roles, login, sending);
+    }
     spelled?;
     Some(Client {
         login: login.to_owned(),
@@ -190,6 +202,72 @@ fn anonymous(checker: &mut Checker<'_>, roles: &Roles) -> Option<Option<Anonymou
     let sending = sending?;
     refuse_missing_login(checker, roles, &sending, entry);
     Some(Some(Anonymous { networks, sending }))
+}
+
+/// A role that checks senders by `{login}` needs logins that are addresses.
+fn refuse_login_without_mailbox(
+    checker: &mut Checker<'_>,
+    roles: &Roles,
+    login: &str,
+    sending: &str,
+) {
+    let Some(key) = roles.sender_is_login(sending, login) else { return };
+    let Some(entry) = any_entry(checker, "Proxy.Client.", login) else { return };
+    let problem = format!(
+        "is a login that is no address, but {sending}.Sender.Policy checks senders against {key}, \
+         where {{login}} stands for it"
+    );
+    let fix = "use an address as login, write an address with {login} in it there, or set \
+               Sender.Policy to Keep";
+    checker.problem(entry, problem, fix);
+}
+
+/// Folders that would feed each other, or in which files are taken that belong to somebody else.
+fn refuse_shared_folders(checker: &mut Checker<'_>, pickups: &[Pickup], state: Option<&Path>) {
+    for (place, pickup) in pickups.iter().enumerate() {
+        let directory = plain(&pickup.directory);
+        let key = |part: &str| format!("Proxy.Pickup.{}.{part}", pickup.name);
+        let earlier = pickups[..place].iter().find(|other| plain(&other.directory) == directory);
+        let mut refuse = |part: &str, problem: String, fix: &str| {
+            if let Some(entry) = checker.set(&key(part)) {
+                checker.problem(entry, problem, fix);
+            }
+        };
+        if let Some(other) = earlier {
+            let problem = format!("is the folder of Proxy.Pickup.{} too", other.name);
+            refuse("Directory", problem, "give each pickup a folder of its own");
+        }
+        if state.is_some_and(|state| directory.starts_with(plain(state))) {
+            let problem = "is in the state folder, where authbridge keeps its own files".to_owned();
+            refuse("Directory", problem, "name a folder outside of Proxy.StateDirectory");
+        }
+        let Some(bad_mail) = pickup.bad_mail.as_deref().map(plain) else { continue };
+        if let Some(other) = pickups.iter().find(|other| plain(&other.directory) == bad_mail) {
+            let problem = format!(
+                "is the folder of Proxy.Pickup.{}: what is refused would be taken again",
+                other.name
+            );
+            refuse("BadMail", problem, "name another folder, such as one beside it");
+        } else if bad_mail.components().any(|part| part.as_os_str() == ".authbridge") {
+            let problem = "is in a folder that authbridge keeps for itself".to_owned();
+            refuse("BadMail", problem, "name another folder, such as one beside it");
+        }
+    }
+}
+
+/// The path without `.` and `..`, as far as that can be told without looking at the disk.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Where nobody logs in, `{login}` stands for nothing: every message would fail.

@@ -31,7 +31,8 @@ pub(super) fn check(
     let mut checker = Checker { written, defaults, problems, warnings };
     let roles = roles::check(&mut checker);
     let proxy = proxy::check(&mut checker);
-    let users = clients::check(&mut checker, &roles);
+    let state = proxy.as_ref().map(|proxy| proxy.state_directory.clone());
+    let users = clients::check(&mut checker, &roles, state.as_deref());
     checker.types_of_the_rest(&roles);
     let (roles, proxy, users) = (roles.finished()?, proxy?, users?);
     if roles.sending.is_empty() && roles.receiving.is_empty() {

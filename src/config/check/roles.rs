@@ -7,7 +7,8 @@
 use super::{Checker, microsoft, pick, server};
 use crate::config::diagnostic::Origin;
 use crate::config::role::{
-    Expunge, LargeMessages, ReceivingKind, ReceivingRole, SenderPolicy, SendingKind, SendingRole,
+    Expunge, LargeMessages, Microsoft365, MicrosoftApp, ReceivingKind, ReceivingRole, SenderPolicy,
+    SendingKind, SendingRole, ServerAuth, Template,
 };
 use crate::config::schema::{
     EXPUNGE, LARGE_MESSAGES, Owner, RECEIVING_TYPES, RoleKind, RoleName, SENDER_POLICIES,
@@ -52,6 +53,17 @@ impl Roles {
             SendingKind::Smtp { server, .. } => server.needs_login(),
             SendingKind::Microsoft365 { account, .. } => account.needs_login(),
         })
+    }
+
+    /// The key whose `{login}` is the mailbox of a role that checks senders, when `login` put there
+    /// makes no address.
+    pub(super) fn sender_is_login(&self, name: &str, login: &str) -> Option<String> {
+        let role = self.sending.iter().find(|role| role.name == name)?;
+        let (key, mailbox) = mailbox(&role.kind)?;
+        let checks = role.sender_policy != SenderPolicy::Keep && mailbox.needs_login();
+        let login = login.strip_prefix('*').map_or(login.to_owned(), |rest| format!("x{rest}"));
+        let address = mailbox.resolve(Some(&login))?;
+        (checks && !is_mailbox(&address)).then(|| format!("{name}.{key}"))
     }
 
     /// Names of the roles that are on and send (or receive).
@@ -191,6 +203,9 @@ fn sending(checker: &mut Checker<'_>, role: &RoleName, roles: &mut Roles) {
         &[SenderPolicy::Keep, SenderPolicy::Rewrite, SenderPolicy::Reject];
     let policy = format!("{}.Sender.Policy", role.text);
     let policy = checker.or(&policy, SenderPolicy::Keep, pick(SENDER_POLICIES, POLICIES));
+    if let (Some(kind), Some(policy)) = (&kind, policy) {
+        refuse_unknown_mailbox(checker, role, kind, policy);
+    }
     let default = if microsoft { MICROSOFT_PER_MINUTE } else { 0 };
     let pace = checker.or(&format!("{}.Pace.PerMinute", role.text), default, value::number);
     let built = (|| {
@@ -204,6 +219,55 @@ fn sending(checker: &mut Checker<'_>, role: &RoleName, roles: &mut Roles) {
     match built {
         Some(built) => roles.sending.push(built),
         None => roles.broken = true,
+    }
+}
+
+/// The key that names the role's mailbox, and what it says; `None`: it has none.
+fn mailbox(kind: &SendingKind) -> Option<(&'static str, &Template)> {
+    let of_account = |account: &'_ Microsoft365| match account.app {
+        MicrosoftApp::Confidential { .. } => "Microsoft365.ConfidentialApp.UserObjectId",
+        MicrosoftApp::Public { .. } => "Microsoft365.PublicApp.AccountName",
+    };
+    match kind {
+        SendingKind::Microsoft365 { account, .. } => Some((of_account(account), account.mailbox())),
+        SendingKind::Smtp { server, .. } => match &server.auth {
+            ServerAuth::None => None,
+            ServerAuth::Basic { login, .. } => Some(("Smtp.Login", login)),
+            ServerAuth::Google(account) => Some(("Smtp.GoogleOAuth2.GsuiteUser", &account.user)),
+            ServerAuth::Microsoft(account) => Some((of_account(account), account.mailbox())),
+        },
+    }
+}
+
+/// True for what can stand in From.
+fn is_mailbox(text: &str) -> bool {
+    text.contains('@') && value::address(text).is_ok()
+}
+
+/// A policy other than Keep compares senders with an address, or writes it into From.
+fn refuse_unknown_mailbox(
+    checker: &mut Checker<'_>,
+    role: &RoleName,
+    kind: &SendingKind,
+    policy: SenderPolicy,
+) {
+    let key = format!("{}.Sender.Policy", role.text);
+    let Some(entry) = checker.set(&key).filter(|_| policy != SenderPolicy::Keep) else { return };
+    match mailbox(kind) {
+        None => {
+            let problem = "needs the role's mailbox, and a role without UseAuth has none";
+            let fix = format!("set it to Keep, or set {}.Smtp.UseAuth and its login", role.text);
+            checker.problem(entry, problem, fix);
+        }
+        // With {login} each client's login is looked at.
+        Some((_, name)) if name.needs_login() || is_mailbox(name.as_str()) => {}
+        Some((key, _)) => {
+            let problem = format!(
+                "needs the address of the role's mailbox, but {}.{key} is no address",
+                role.text
+            );
+            checker.problem(entry, problem, format!("write the mailbox's address into {key}"));
+        }
     }
 }
 

@@ -418,3 +418,94 @@ fn a_broken_base_is_reported_once() {
         ["Mail.Receiving.Imap.Login", "Mail.Receiving.Imap.Password", "Mail.Receiving.Imap.Server"]
     );
 }
+
+#[test]
+fn a_sender_policy_needs_the_address_of_a_mailbox() {
+    let reject = "Mail.Sending.Sender.Policy = 'Reject'\n";
+    let rewrite = "Mail.Sending.Sender.Policy = 'Rewrite'\n";
+    let login = "Mail.Sending.Smtp.UseAuth = true\nMail.Sending.Smtp.Password = 'p'\n";
+    let guid = "11111111-2222-3333-4444-555555555555";
+    let table = [
+        (format!("{SMTP}{reject}"), Some("set Mail.Sending.Smtp.UseAuth")),
+        (format!("{SMTP}{login}Mail.Sending.Smtp.Login = 'erp'\n{rewrite}"), Some("Smtp.Login")),
+        (format!("{SMTP}{login}Mail.Sending.Smtp.Login = 'erp@x.example'\n{rewrite}"), None),
+        (microsoft(reject), None),
+        (microsoft(rewrite).replace("erp@contoso.com", guid), Some("UserObjectId is no address")),
+        (microsoft("").replace("erp@contoso.com", guid), None),
+        (microsoft("Mail.Sending.Sender.Policy = 'Keep'").replace("erp@contoso.com", guid), None),
+    ];
+    for (text, told) in table {
+        match told {
+            Some(told) => {
+                let found = problem(&text);
+                assert!(
+                    found.contains("Mail.Sending.Sender.Policy: ") && found.contains(told),
+                    "{found}"
+                );
+            }
+            None => drop(good(&text)),
+        }
+    }
+}
+
+#[test]
+fn with_a_sender_policy_the_logins_of_a_shared_role_are_addresses() {
+    let reject = "Mail.Sending.Sender.Policy = 'Reject'\n";
+    let role = |mailbox: &str| microsoft(reject).replace("erp@contoso.com", mailbox);
+    let client = |login: &str| format!("Proxy.Client.\"{login}\".Password = 'p'\n");
+    let file = "Proxy.Client.\"*@contoso.com\".PasswordFile = 'f'\n".to_owned();
+    for (mailbox, client, good_one) in [
+        ("{login}", client("jane@contoso.com"), true),
+        ("{login}", file.clone(), true),
+        ("{login}", client("jane"), false),
+        ("{login}@contoso.com", client("jane"), true),
+        ("{login}@contoso.com", client("jane@contoso.com"), true),
+        ("erp@contoso.com", client("jane"), true),
+    ] {
+        let text = role(mailbox) + &client;
+        if good_one {
+            good(&text);
+            continue;
+        }
+        let found = problem(&text);
+        for part in ["Proxy.Client.", "Mail.Sending.Sender.Policy", "UserObjectId", "Keep"] {
+            assert!(found.contains(part), "{part} in {found}");
+        }
+    }
+}
+
+#[test]
+fn pickup_folders_do_not_feed_each_other() {
+    let table = [
+        ("Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.a.BadMail = 'in/bad'", None),
+        ("Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.b.Directory = 'out'", None),
+        (
+            "Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.b.Directory = './x/../in'",
+            Some("of Proxy.Pickup.a too"),
+        ),
+        (
+            "Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.a.BadMail = 'in/'",
+            Some("would be taken again"),
+        ),
+        (
+            "Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.b.Directory = 'x'\nProxy.Pickup.b.BadMail = 'in'",
+            Some("of Proxy.Pickup.a: what is refused"),
+        ),
+        (
+            "Proxy.Pickup.a.Directory = 'in'\nProxy.Pickup.a.BadMail = 'in/.authbridge'",
+            Some("keeps for itself"),
+        ),
+        ("Proxy.StateDirectory = 's'\nProxy.Pickup.a.Directory = 's'", Some("in the state folder")),
+        (
+            "Proxy.StateDirectory = 's'\nProxy.Pickup.a.Directory = 's/in'",
+            Some("in the state folder"),
+        ),
+    ];
+    for (text, told) in table {
+        let text = format!("{text}\n{SMTP}");
+        match told {
+            Some(told) => assert!(problem(&text).contains(told), "{text}"),
+            None => drop(good(&text)),
+        }
+    }
+}

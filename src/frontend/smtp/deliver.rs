@@ -7,18 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::connection::End;
 use super::program;
 use super::receive::{self, Chunks, Incoming};
-use super::senders::header_is_allowed;
 use super::session::Session;
 use super::state::{Mail, Sender, State};
 use super::transaction::sender_not_allowed;
-use crate::mail::{Address, Delivered, Error, Kind, Message, MessageBuffer, SmtpReply};
-use crate::protocol::mime::complete::{Source, complete};
+use crate::frontend::outgoing::allowed::header_is_allowed;
+use crate::frontend::outgoing::{Completing, policy};
+use crate::mail::{Address, Delivered, Error, Kind, Message, SenderRule};
 use crate::protocol::smtp::answer::Answer;
 
 /// Clients wait ten minutes after the final dot (RFC 5321 section 4.5.3.2.6); an upstream's own
@@ -84,8 +83,8 @@ impl Session {
 
     async fn deliver(&mut self, sender: &Sender, mail: Mail, incoming: Incoming) {
         let started = Instant::now();
-        let (recipients, from) = (mail.recipients.len(), mail.from.address.clone());
-        let message = match self.prepare(sender, from.as_ref(), incoming).await {
+        let (recipients, from) = (mail.recipients.len(), mail.from.address.as_ref());
+        let message = match self.prepare(sender, from, &mail.rule, incoming).await {
             Ok(message) => message,
             Err(error) => {
                 let answer = self.refuse(&error, sender, "the message");
@@ -124,56 +123,25 @@ impl Session {
         }
     }
 
-    /// The message as it goes on: complete, and from a sender who may send it.
+    /// The message as it goes on: complete, and from a sender who may send it. The login's own list
+    /// comes first, and judges what the client has written.
     async fn prepare(
         &self,
         sender: &Sender,
         from: Option<&Address>,
+        rule: &SenderRule,
         incoming: Incoming,
     ) -> Result<Message, Error> {
         let message = incoming.finish().await?;
-        if memchr::memchr(0, &message.header).is_some() {
-            let reply = SmtpReply::new(550, (5, 6, 0), "The message's header holds a NUL octet");
-            let error = Error::new(Kind::Rejected, "the message's header holds a NUL octet");
-            return Err(error.with_reply(reply));
-        }
-        let message = self.completed(from, message).await?;
+        let (messages, host_name) = (&self.context.messages, self.context.host_name.as_str());
+        let completing = Completing { messages, host_name };
+        let message = completing.complete(from, message).await?;
         match &sender.allowed {
             Some(allowed) if !header_is_allowed(allowed, &message.header) => {
                 Err(sender_not_allowed())
             }
-            _ => Ok(message),
+            _ => policy::message(rule, message),
         }
-    }
-
-    async fn completed(&self, from: Option<&Address>, message: Message) -> Result<Message, Error> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let source = Source {
-            sender: from.map(Address::as_str),
-            now: OffsetDateTime::now_utc(),
-            id: &id,
-            host: &self.context.host_name,
-        };
-        let Some(header) = complete(&message.header, &source) else { return Ok(message) };
-        let end = memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 4);
-        if end == header.len() {
-            return Ok(message.with_header(header.into()));
-        }
-        // Text stood where the header was expected: header and content are divided anew.
-        self.divided_anew(&header, &message)
-            .await
-            .map_err(|cause| Error::from(receive::Problem::Storage(cause)))
-    }
-
-    async fn divided_anew(&self, front: &[u8], message: &Message) -> std::io::Result<Message> {
-        let mut buffer = MessageBuffer::new(&self.context.messages);
-        buffer.push(front)?;
-        let mut rest = message.with_header(bytes::Bytes::new()).reader();
-        while let Some(piece) = rest.next().await? {
-            buffer.push(&piece)?;
-            buffer.settle().await?;
-        }
-        buffer.finish().await
     }
 }
 

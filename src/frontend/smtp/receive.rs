@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{BLOCK_TIMEOUT, Connection, End};
+use crate::frontend::outgoing::no_room;
 use crate::mail::{Error, Kind, MemoryBudget, Message, MessageBuffer, SmtpReply};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::data::{DataDecoder, LineEnds};
@@ -27,7 +28,7 @@ const MAX_EXCESS: u64 = 1 << 30;
 pub(super) const MAX_STRAY_CHUNK: u64 = 1 << 20;
 
 /// A message that is coming in.
-pub(super) struct Incoming {
+pub(in crate::frontend) struct Incoming {
     kept: Result<MessageBuffer, Problem>,
     limit: u64,
     received: u64,
@@ -35,7 +36,7 @@ pub(super) struct Incoming {
 
 /// Why a message is not kept.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(in crate::frontend) enum Problem {
     TooLarge,
     HeaderTooLarge,
     /// There is no memory for its header, or a temporary file can't be written.
@@ -51,15 +52,7 @@ impl From<Problem> for Error {
                 Self::new(Kind::TooLarge, "the message's header exceeds 1 MiB")
                     .with_reply(SmtpReply::new(552, (5, 3, 4), "The message's header is too large"))
             }
-            Problem::Storage(cause) => {
-                let text = match cause.kind() {
-                    io::ErrorKind::OutOfMemory => "there is no room for the message at present",
-                    _ => "the message can't be kept in a temporary file; is the disk full?",
-                };
-                Self::new(Kind::Unavailable, text)
-                    .with_reply(SmtpReply::new(452, (4, 3, 1), "Insufficient system storage"))
-                    .with_source(cause)
-            }
+            Problem::Storage(cause) => no_room(cause),
         }
     }
 }
@@ -69,7 +62,8 @@ impl Incoming {
         Self { kept: Ok(MessageBuffer::new(budget)), limit, received: 0 }
     }
 
-    fn push(&mut self, octets: &[u8]) {
+    /// Takes octets in.
+    pub fn push(&mut self, octets: &[u8]) {
         self.received = self.received.saturating_add(octets.len() as u64);
         let Ok(buffer) = &mut self.kept else { return };
         if self.received > self.limit {
@@ -82,7 +76,7 @@ impl Incoming {
     }
 
     /// Lets go of what need not be in memory.
-    async fn settle(&mut self) {
+    pub async fn settle(&mut self) {
         if let Ok(buffer) = &mut self.kept
             && let Err(error) = buffer.settle().await
         {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::receive::Chunks;
 use crate::frontend::login::Login;
-use crate::mail::{Address, Features, ReversePath, Transaction};
+use crate::mail::{Address, Features, ReversePath, SenderRule, Transaction};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::command::Command;
 
@@ -66,6 +66,8 @@ pub(super) struct Mail {
     pub transaction: Box<dyn Transaction>,
     /// MAIL's argument.
     pub from: ReversePath,
+    /// What becomes of senders other than the role's mailbox.
+    pub rule: SenderRule,
     /// Who receives, so far.
     pub recipients: HashSet<Address>,
     /// True after any RCPT, a refused one too.

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::senders::may_use;
 use super::session::Session;
 use super::state::{Mail, Sender, State};
+use crate::frontend::outgoing::allowed::may_use;
+use crate::frontend::outgoing::policy;
 use crate::mail::{Address, BodyKind, Error, Kind, Recipient, Ret, ReversePath, SmtpReply};
 use crate::protocol::smtp::answer::Answer;
 use crate::protocol::smtp::command::{Fault, MailFrom, RcptTo, ReturnPart};
@@ -57,11 +58,14 @@ impl Session {
         if from.declared_size.is_some_and(|size| size > limit) {
             return Err(self.refuse(&too_large(limit), sender, "MAIL"));
         }
-        let begun = timeout(UPSTREAM_TIMEOUT, role.begin(sender.login.as_deref(), from.clone()));
+        let rule = role.sender_rule(sender.login.as_deref());
+        let onward = policy::reverse_path(&rule, from.clone())
+            .map_err(|error| self.refuse(&error, sender, "MAIL"))?;
+        let begun = timeout(UPSTREAM_TIMEOUT, role.begin(sender.login.as_deref(), onward));
         match begun.await.unwrap_or_else(|_| Err(hangs())) {
             Ok(transaction) => {
                 let recipients = HashSet::new();
-                Ok(Mail { transaction, from, recipients, tried: false, features })
+                Ok(Mail { transaction, from, rule, recipients, tried: false, features })
             }
             Err(error) => Err(self.refuse(&error, sender, "MAIL")),
         }

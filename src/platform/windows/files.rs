@@ -57,3 +57,14 @@ pub(in super::super) fn belong_to_folder(_: &File, _: &Path) -> io::Result<()> {
 pub(in super::super) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
+
+/// Sharing nothing fails while any other handle is open.
+pub(in super::super) fn opens_alone(path: &Path) -> io::Result<bool> {
+    let mut options = OpenOptions::new();
+    options.read(true).share_mode(0).custom_flags(OPEN_REPARSE_POINT);
+    match options.open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_in_use(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

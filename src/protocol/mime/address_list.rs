@@ -59,6 +59,11 @@ pub(super) struct Element {
 }
 
 impl Element {
+    /// True for a group, an empty one too.
+    pub fn is_group(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// The element with the mailboxes `kept` alone.
     pub fn write(&self, value: &[u8], kept: &[&Mailbox]) -> Vec<u8> {
         let list: Vec<Vec<u8>> = kept.iter().map(|mailbox| mailbox.write(value)).collect();
@@ -77,6 +82,10 @@ pub(super) struct Mailbox {
     text: Range<usize>,
     /// `None`: it names nobody, such as `<>` or a lone name, which a directory might resolve.
     pub key: Option<String>,
+    /// The display name, quotes included.
+    pub name: Option<Range<usize>>,
+    /// The address as written, without brackets.
+    pub address: Option<Range<usize>>,
     /// The `obs-route` of RFC 5322 section 4.4, colon included.
     route: Option<Range<usize>>,
 }
@@ -284,13 +293,15 @@ fn parse_mailbox(value: &[u8], all: &[Token]) -> Result<Option<Mailbox>, Unclear
     let opening = tokens.iter().position(|token| token.kind == TokenKind::Special(b'<'));
     let Some(opening) = opening else {
         if phrase(value, tokens).is_some() {
-            return Ok(Some(Mailbox { text, key: None, route: None }));
+            return Ok(Some(Mailbox { text, key: None, name: None, address: None, route: None }));
         }
         let key = Some(addr_spec(value, tokens)?);
-        return Ok(Some(Mailbox { text, key, route: None }));
+        let address = extent(tokens);
+        return Ok(Some(Mailbox { text, key, name: None, address, route: None }));
     };
     let (name, angle) = tokens.split_at(opening);
-    if !name.is_empty() && phrase(value, name).is_none() {
+    let words = phrase(value, trimmed(name));
+    if !name.is_empty() && words.is_none() {
         return Err(Unclear);
     }
     let [_, inside @ .., Token { kind: TokenKind::Special(b'>'), .. }] = angle else {
@@ -298,9 +309,16 @@ fn parse_mailbox(value: &[u8], all: &[Token]) -> Result<Option<Mailbox>, Unclear
     };
     let (route, inside) = split_route(inside)?;
     if inside.is_empty() && route.is_none() {
-        return Ok(Some(Mailbox { text, key: None, route: None }));
+        return Ok(Some(Mailbox { text, key: None, name: words, address: None, route: None }));
     }
-    Ok(Some(Mailbox { text, key: Some(addr_spec(value, trimmed(inside))?), route }))
+    let spec = trimmed(inside);
+    let key = Some(addr_spec(value, spec)?);
+    Ok(Some(Mailbox { text, key, name: words, address: extent(spec), route }))
+}
+
+/// From the first token to the last.
+fn extent(tokens: &[Token]) -> Option<Range<usize>> {
+    Some(tokens.first()?.at.start..tokens.last()?.at.end)
 }
 
 fn trimmed(tokens: &[Token]) -> &[Token] {

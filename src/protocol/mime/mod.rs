@@ -9,6 +9,7 @@ pub mod complete;
 pub mod fields;
 pub mod outline;
 pub mod recipients;
+pub mod senders;
 pub mod structure;
 pub mod transfer;
 

@@ -174,7 +174,7 @@ fn write_bcc<'a>(new: &mut Vec<u8>, addresses: impl Iterator<Item = &'a &'a str>
     }
 }
 
-fn envelope_key(address: &str) -> String {
+pub(super) fn envelope_key(address: &str) -> String {
     let Some((local, domain)) = address.rsplit_once('@') else { return address.to_lowercase() };
     key(&unquote(local), domain)
 }

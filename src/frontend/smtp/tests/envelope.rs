@@ -1,7 +1,7 @@
 //! MAIL, RCPT, who may send as whom, what an upstream refuses.
 
 use super::*;
-use crate::mail::{BodyKind, Ret, SmtpReply};
+use crate::mail::{Address, BodyKind, Ret, SmtpReply};
 
 #[tokio::test]
 async fn the_envelope_arrives_as_it_was_given() {
@@ -283,4 +283,95 @@ async fn allowed_senders_hold_for_envelope_and_header() {
     }
     assert_eq!(talk.role.sent().len(), 4);
     assert_eq!(talk.role.sent()[3].content(), "Text\r\nFrom: ceo@example.com\r\n\r\ntext\r\n");
+}
+
+/// MAIL with this sender, a message with this field; what is said to MAIL and to the message.
+async fn sent_as(talk: &mut super::Talk, from: &str, field: &str, mail: &str, data: &str) {
+    talk.say(&format!("C: MAIL FROM:{from}\nS: {mail}")).await;
+    if mail.starts_with('2') {
+        talk.say(&format!(
+            "C: RCPT TO:<a@b>
+             C: DATA
+             S: 250 2.1.5 Ok
+             S: 354 ...
+             C: {field}
+             C: Date: d
+             C: Message-ID: <i>
+             C:
+             C: text
+             C: .
+             S: {data}"
+        ))
+        .await;
+    }
+}
+
+fn erp() -> Address {
+    Address::parse("erp@example.com").expect("valid")
+}
+
+#[tokio::test]
+async fn with_reject_the_mailbox_alone_sends() {
+    let role = Role { rule: Some(SenderRule::Reject(Some(erp()))), ..Role::default() };
+    let mut talk = Setup { role, ..Setup::default() }.jane().await;
+    let no =
+        "550 5.7.60 Send as erp@example.com only: use it in MAIL FROM and in the From header ...";
+    let (ok, sent) = ("250 2.1.0 Ok", "250 2.0.0 ...");
+    for (from, field, mail, data) in [
+        ("<jane@example.com>", "From: erp@example.com", no, ""),
+        ("<ERP@example.com>", "From: Erp <Erp@Example.com>", ok, sent),
+        ("<erp@example.com>", "Subject: From is added", ok, sent),
+        ("<erp@example.com>", "From: jane@example.com", ok, no),
+        ("<erp@example.com>", "From: erp@example.com\\nSender: jane@example.com", ok, no),
+        ("<erp@example.com>", "From: erp@example.com\\nFrom: jane@example.com", ok, no),
+        ("<erp@example.com>", "From: scanner", ok, no),
+        ("<>", "From: erp@example.com", ok, sent),
+        ("<>", "From: jane@example.com", ok, no),
+    ] {
+        sent_as(&mut talk, from, field, mail, data).await;
+    }
+    assert_eq!(talk.role.sent().len(), 3);
+}
+
+#[tokio::test]
+async fn without_a_known_mailbox_reject_lets_nothing_pass() {
+    let role = Role { rule: Some(SenderRule::Reject(None)), ..Role::default() };
+    let mut talk = Setup { role, ..Setup::default() }.jane().await;
+    for from in ["<jane@example.com>", "<>"] {
+        sent_as(&mut talk, from, "", "550 5.7.60 ...", "").await;
+    }
+    assert_eq!(talk.role.sent(), []);
+}
+
+#[tokio::test]
+async fn with_rewrite_the_mailbox_sends_and_others_get_the_answers() {
+    let role = Role { rule: Some(SenderRule::Rewrite(erp())), ..Role::default() };
+    let mut talk = Setup { role, ..Setup::default() }.jane().await;
+    let table = [
+        ("<erp@example.com>", "From: erp@example.com", "From: erp@example.com"),
+        ("<jane@x>", "From: J <jane@x>", "From: J <erp@example.com>\r\nReply-To: J <jane@x>"),
+        ("<jane@x>", "Subject: s", "From: erp@example.com\r\nReply-To: jane@x\r\nSubject: s"),
+        ("<>", "From: scanner", "From: \"scanner\" <erp@example.com>"),
+        ("<jane@x>", "Sender: x@y\\nFrom: erp@example.com", "From: erp@example.com"),
+    ];
+    for (from, field, expected) in table {
+        sent_as(&mut talk, from, field, "250 2.1.0 Ok", "250 2.0.0 ...").await;
+        let sent = talk.role.sent().pop().expect("sent");
+        let rest = "\r\nDate: d\r\nMessage-ID: <i>\r\n\r\ntext\r\n";
+        assert_eq!(sent.message, format!("{expected}{rest}"));
+        let envelope = sent.from.address.map(|address| address.to_string());
+        assert_eq!(envelope.as_deref(), (from != "<>").then_some("erp@example.com"));
+    }
+}
+
+#[tokio::test]
+async fn a_login_s_own_list_judges_before_anything_is_rewritten() {
+    let role = Role { rule: Some(SenderRule::Rewrite(erp())), ..Role::default() };
+    let allowed = Some(vec!["jane@example.com".to_owned()]);
+    let mut talk = Setup { role, allowed, ..Setup::default() }.jane().await;
+    let (jane, ok) = ("<jane@example.com>", "250 2.1.0 Ok");
+    sent_as(&mut talk, "<ceo@example.com>", "", "550 5.7.1 ...", "").await;
+    sent_as(&mut talk, jane, "From: ceo@example.com", ok, "550 5.7.1 ...").await;
+    sent_as(&mut talk, jane, "From: jane@example.com", ok, "250 2.0.0 ...").await;
+    assert!(talk.role.only().message.starts_with("From: erp@example.com\r\n"));
 }

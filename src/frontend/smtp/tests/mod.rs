@@ -31,7 +31,7 @@ use crate::frontend::login::Logins;
 use crate::frontend::stream::{ClientStream, Peer};
 use crate::mail::{
     Delivered, Error, Features, Kind, MemoryBudget, Message, Recipient, ReversePath, Roles,
-    SessionId, Submission, Transaction,
+    SenderRule, SessionId, Submission, Transaction,
 };
 use crate::secret::Secret;
 use crate::telemetry::activity::Activity;
@@ -77,6 +77,7 @@ struct Faults {
 #[derive(Default)]
 struct Role {
     features: Features,
+    rule: Option<SenderRule>,
     faults: Mutex<Faults>,
     sent: Mutex<Vec<Sent>>,
     /// Told when delivery begins, and when a transaction is dropped undelivered.
@@ -122,6 +123,10 @@ impl Submission for Handle {
             }) as Box<dyn Transaction>),
         };
         async { result }.boxed()
+    }
+
+    fn sender_rule(&self, _login: Option<&str>) -> SenderRule {
+        self.0.rule.clone().unwrap_or(SenderRule::Keep)
     }
 }
 

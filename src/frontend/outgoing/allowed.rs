@@ -8,14 +8,19 @@ use crate::mail::Address;
 use crate::protocol::mime::fields;
 
 /// True when `address` is in the list: itself or by its domain, without regard to case.
-pub(super) fn may_use(allowed: &[String], address: &Address) -> bool {
+pub(in crate::frontend) fn may_use(allowed: &[String], address: &Address) -> bool {
     let key = address.key();
     let by_domain = format!("*@{}", address.domain().to_lowercase());
     allowed.iter().any(|entry| *entry == key || *entry == by_domain)
 }
 
 /// True when every From and Sender address of the header is in the list, and there is a From.
-pub(super) fn header_is_allowed(allowed: &[String], header: &[u8]) -> bool {
+pub(in crate::frontend) fn header_is_allowed(allowed: &[String], header: &[u8]) -> bool {
+    all_senders(header, |address| may_use(allowed, address))
+}
+
+/// True when every From and Sender address of the header is `good`, and there is a From.
+pub(super) fn all_senders(header: &[u8], good: impl Fn(&Address) -> bool) -> bool {
     let mut has_from = false;
     for field in fields(header) {
         let from = field.is("From");
@@ -23,7 +28,7 @@ pub(super) fn header_is_allowed(allowed: &[String], header: &[u8]) -> bool {
             continue;
         }
         let Some(addresses) = addresses(field.value) else { return false };
-        if !addresses.iter().all(|address| may_use(allowed, address)) {
+        if !addresses.iter().all(&good) {
             return false;
         }
         has_from |= from;
