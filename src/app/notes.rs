@@ -3,7 +3,7 @@
 //! Danger: a setting that is read, checked and then silently without effect is trusted. Rule: each
 //! such setting has its sentence here, is said at start, and goes from here when its work is done.
 
-use crate::config::{Config, LargeMessages, SenderPolicy, SendingKind, SendingRole, SpoolMode};
+use crate::config::{Config, SenderPolicy, SendingKind, SendingRole, SpoolMode};
 
 /// Pacing that a Microsoft 365 role has without being asked for.
 const DEFAULT_PACE: Option<u32> = Some(30);
@@ -51,10 +51,13 @@ fn sending(role: &SendingRole, notes: &mut Vec<String>) {
              the client"
         ));
     }
-    let SendingKind::Microsoft365 { large_messages, .. } = &role.kind else { return };
-    if *large_messages == LargeMessages::Smtp {
+    if let SendingKind::Microsoft365 { smtp: Some(server), save_to_sent_items: false, .. } =
+        &role.kind
+    {
         notes.push(format!(
-            "{name}.Microsoft365.LargeMessages: Smtp acts as Reject in this version"
+            "{name}.Microsoft365.SaveToSentItems: False has no effect on large messages, which {} \
+             sends over SMTP: Exchange itself decides about a copy",
+            server.host
         ));
     }
 }
@@ -89,8 +92,10 @@ mod tests {
 
     #[test]
     fn what_is_in_effect_has_no_note() {
-        let toml = format!("Proxy.Spool.Mode = 'off'\n{GRAPH}");
-        assert_eq!(notes(&toml), Vec::<String>::new());
+        for line in ["", "Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n"] {
+            let toml = format!("Proxy.Spool.Mode = 'off'\n{line}{GRAPH}");
+            assert_eq!(notes(&toml), Vec::<String>::new(), "{line}");
+        }
     }
 
     #[test]
@@ -100,7 +105,11 @@ mod tests {
             ("Proxy.Spool.Mode = 'always'", "Proxy.Spool.Mode: always"),
             ("Mail.Sending.Sender.Policy = 'Reject'", "Mail.Sending.Sender.Policy"),
             ("Mail.Sending.Pace.PerMinute = 10", "Mail.Sending.Pace.PerMinute"),
-            ("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'", "acts as Reject"),
+            (
+                "Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n\
+                 Mail.Sending.Microsoft365.SaveToSentItems = false",
+                "smtp.office365.com:587",
+            ),
             ("Proxy.Pickup.iis.Directory = '/p'", "Proxy.Pickup.iis"),
             ("Proxy.Store = 'postgres://h/d'", "Proxy.Store"),
         ] {
