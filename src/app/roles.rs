@@ -132,8 +132,8 @@ impl Builder {
                     self.graph_tokens(&role.name, account, Service::GraphSending)?,
                     self.http.clone(),
                     &self.turns,
-                    self.handovers.clone(),
-                );
+                )
+                .with_handovers(self.handovers.clone());
                 match large {
                     Some(smtp) => Arc::new(graph.with_smtp(Arc::new(smtp))),
                     None => Arc::new(graph),

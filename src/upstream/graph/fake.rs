@@ -428,8 +428,7 @@ pub fn submission_in(
     let http = http_client();
     let tokens = Arc::new(tokens);
     let account = account(url, false);
-    let mut one =
-        GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http, turns, None);
+    let mut one = GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http, turns);
     let client = Arc::get_mut(&mut one.client).expect("not shared yet");
     client.timing = TIMING;
     one

@@ -76,15 +76,20 @@ impl GraphSubmission {
         tokens: Arc<dyn TokenSource>,
         http: HttpClient,
         turns: &Turns,
-        handovers: Option<Handovers>,
     ) -> Self {
-        let book = handovers.map_or(Book::None, Book::Disk);
         Self {
             client: Arc::new(Client::new(role, account, tokens, http, turns)),
             policy: Policy { save_to_sent_items, large_messages },
-            memory: Arc::new(delivery::Memory::new(book)),
+            memory: Arc::default(),
             smtp: None,
         }
+    }
+
+    /// Keeps its notes of what may have been sent in the state folder, too.
+    #[must_use]
+    pub fn with_handovers(self, handovers: Option<Handovers>) -> Self {
+        let book = handovers.map_or(Book::None, Book::Disk);
+        Self { memory: Arc::new(delivery::Memory::new(book)), ..self }
     }
 
     /// Sends what one request does not take over this service (`LargeMessages = Smtp`).

@@ -3,6 +3,7 @@
 use super::super::fake::TIMING;
 use super::super::ledger::Book;
 use super::*;
+use crate::store::queue::{Access, Queue};
 
 /// Runs `sending` until the service has what `arrived` waits for, then drops it: the process dies.
 async fn crash(fake: &Fake, role: &GraphSubmission, text: String, arrived: fn(&Fake) -> bool) {
@@ -201,4 +202,21 @@ async fn a_full_disk_stops_no_mail() {
     send(&role, small()).await.expect("found by what memory knows");
     assert_eq!(fake.sent().len(), 1);
     assert_eq!(TIMING.looks.len(), 3);
+}
+
+#[tokio::test]
+async fn the_notes_of_the_state_folder_serve_over_a_restart() {
+    let (fake, folder) = (Fake::start().await, tempfile::tempdir().expect("a folder"));
+    let queue = Queue::open(folder.path(), Access::Owner).await.expect("opens");
+    let role = submission_noting(&Book::Disk(queue.handovers()), &fake.url, true);
+    send(&role, small()).await.expect("sent");
+    fake.fault("sendMail", [Fault::DoneThenSilence]);
+    crash(&fake, &role, small(), |fake| fake.sent().len() == 2).await;
+    drop((role, queue));
+    let queue = Queue::open(folder.path(), Access::Owner).await.expect("opens again");
+    let role = submission_noting(&Book::Disk(queue.handovers()), &fake.url, true);
+    let note = send(&role, small()).await.expect("found").note;
+    assert_eq!((note.as_str(), fake.sent().len()), ("an earlier attempt had been successful", 2));
+    send(&role, small()).await.expect("sent on purpose");
+    assert_eq!(fake.sent().len(), 3);
 }
