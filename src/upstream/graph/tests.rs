@@ -113,8 +113,7 @@ async fn a_signed_in_user_sends_as_me() {
     let account = account(&fake.url, true);
     let tokens = Arc::new(Tokens::default());
     let large = LargeMessages::Upload;
-    let role =
-        GraphSubmission::new("R", &account, true, large, tokens, http, &Turns::default(), None);
+    let role = GraphSubmission::new("R", &account, true, large, tokens, http, &Turns::default());
     send(&role, small()).await.expect("sent");
     assert_eq!(fake.lines(), ["POST /v1.0/me/sendMail"]);
 }
