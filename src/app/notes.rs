@@ -3,14 +3,11 @@
 //! Danger: a setting that is read, checked and then silently without effect is trusted. Rule: each
 //! such setting has its sentence here, is said at start, and goes from here when its work is done.
 
-use crate::config::{Config, LargeMessages, SendingKind, SendingRole, SpoolMode};
-
-/// Pacing that a Microsoft 365 role has without being asked for.
-const DEFAULT_PACE: Option<u32> = Some(30);
+use crate::config::{Config, SendingKind, SendingRole};
 
 /// One sentence for each setting.
 pub fn not_in_effect(config: &Config) -> Vec<String> {
-    let mut notes: Vec<String> = spool(config.spool.mode).into_iter().collect();
+    let mut notes = Vec::new();
     if config.store.is_some() {
         let text = "Proxy.Store: this version keeps its state in SQLite in the state folder only";
         notes.push(text.to_owned());
@@ -21,31 +18,15 @@ pub fn not_in_effect(config: &Config) -> Vec<String> {
     notes
 }
 
-fn spool(mode: SpoolMode) -> Option<String> {
-    let mode = match mode {
-        SpoolMode::Off => return None,
-        SpoolMode::Fallback => "fallback",
-        SpoolMode::Always => "always",
-    };
-    Some(format!(
-        "Proxy.Spool.Mode: {mode} acts as off in this version: a client gets the upstream's own \
-         answer, and nothing is queued"
-    ))
-}
-
 fn sending(role: &SendingRole, notes: &mut Vec<String>) {
     let name = &role.name;
-    let graph = matches!(role.kind, SendingKind::Microsoft365 { .. });
-    if role.pace_per_minute != if graph { DEFAULT_PACE } else { None } {
+    if let SendingKind::Microsoft365 { smtp: Some(server), save_to_sent_items: false, .. } =
+        &role.kind
+    {
         notes.push(format!(
-            "{name}.Pace.PerMinute has no effect in this version: the service's own limits reach \
-             the client"
-        ));
-    }
-    let SendingKind::Microsoft365 { large_messages, .. } = &role.kind else { return };
-    if *large_messages == LargeMessages::Smtp {
-        notes.push(format!(
-            "{name}.Microsoft365.LargeMessages: Smtp acts as Reject in this version"
+            "{name}.Microsoft365.SaveToSentItems: False has no effect on large messages, which {} \
+             sends over SMTP: Exchange itself decides about a copy",
+            server.host
         ));
     }
 }
@@ -80,10 +61,15 @@ mod tests {
 
     #[test]
     fn what_is_in_effect_has_no_note() {
-        for line in
-            ["", "Mail.Sending.Sender.Policy = 'Reject'", "Proxy.Pickup.iis.Directory = '/p'"]
-        {
-            let toml = format!("Proxy.Spool.Mode = 'off'\n{line}\n{GRAPH}");
+        for line in [
+            "",
+            "Proxy.Spool.Mode = 'always'",
+            "Mail.Sending.Pace.PerMinute = 10",
+            "Mail.Sending.Sender.Policy = 'Reject'",
+            "Proxy.Pickup.iis.Directory = '/p'",
+            "Mail.Sending.Microsoft365.LargeMessages = 'Smtp'",
+        ] {
+            let toml = format!("{line}\n{GRAPH}");
             assert_eq!(notes(&toml), Vec::<String>::new(), "{line}");
         }
     }
@@ -91,10 +77,11 @@ mod tests {
     #[test]
     fn each_setting_without_effect_is_said() {
         for (line, expected) in [
-            ("", "Proxy.Spool.Mode: fallback"),
-            ("Proxy.Spool.Mode = 'always'", "Proxy.Spool.Mode: always"),
-            ("Mail.Sending.Pace.PerMinute = 10", "Mail.Sending.Pace.PerMinute"),
-            ("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'", "acts as Reject"),
+            (
+                "Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n\
+                 Mail.Sending.Microsoft365.SaveToSentItems = false",
+                "smtp.office365.com:587",
+            ),
             ("Proxy.Store = 'postgres://h/d'", "Proxy.Store"),
         ] {
             let found = notes(&format!("{line}\n{GRAPH}"));

@@ -23,6 +23,9 @@ use crate::upstream::graph::{
 };
 use crate::upstream::{ImapUpstream, Login, MapiUpstream, Pop3Upstream, SmtpSubmission};
 
+/// Large messages of a Microsoft 365 role in one SMTP session (the schema's own default).
+pub(super) const LARGE_PER_SESSION: u32 = 3;
+
 /// What every role is built with.
 pub(super) struct Builder {
     tls: ClientTls,
@@ -116,8 +119,12 @@ impl Builder {
             SendingKind::Smtp { server, messages_per_session } => {
                 Arc::new(self.smtp(&role.name, server, *messages_per_session)?)
             }
-            SendingKind::Microsoft365 { account, save_to_sent_items, large_messages } => {
-                Arc::new(GraphSubmission::new(
+            SendingKind::Microsoft365 { account, save_to_sent_items, large_messages, smtp } => {
+                let large = match smtp {
+                    Some(server) => Some(self.smtp(&role.name, server, LARGE_PER_SESSION)?),
+                    None => None,
+                };
+                let graph = GraphSubmission::new(
                     &role.name,
                     account,
                     *save_to_sent_items,
@@ -125,8 +132,12 @@ impl Builder {
                     self.graph_tokens(&role.name, account, Service::GraphSending)?,
                     self.http.clone(),
                     &self.turns,
-                    self.handovers.clone(),
-                ))
+                )
+                .with_handovers(self.handovers.clone());
+                match large {
+                    Some(smtp) => Arc::new(graph.with_smtp(Arc::new(smtp))),
+                    None => Arc::new(graph),
+                }
             }
         })
     }

@@ -221,6 +221,8 @@ pub enum SendingKind {
         save_to_sent_items: bool,
         /// `LargeMessages`.
         large_messages: LargeMessages,
+        /// Where `LargeMessages` = `Smtp` sends them; `None` with the other values.
+        smtp: Option<MailServer>,
     },
 }
 
@@ -477,6 +479,19 @@ impl Cloud {
             Self::UsGovernmentDoD => "https://dod-graph.microsoft.us",
             Self::China => "https://microsoftgraph.chinacloudapi.cn",
         }
+    }
+
+    /// Exchange's own SMTP for clients, with STARTTLS. The one of the worldwide cloud is documented for
+    /// XOAUTH2 (Exchange page `how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth`);
+    /// those of the other clouds are named by Microsoft's pages on sending devices, and not tried.
+    pub fn submission(self) -> Host {
+        let name = match self {
+            Self::Global => "smtp.office365.com",
+            Self::UsGovernment => "smtp.office365.us",
+            Self::UsGovernmentDoD => "outlook-dod.office365.us",
+            Self::China => "smtp.partner.outlook.cn",
+        };
+        Host { name: name.to_owned(), port: 587 }
     }
 
     /// The resource in scopes for Exchange's own IMAP, POP3 and SMTP.

@@ -161,7 +161,8 @@ fn a_large_signed_message_is_refused_with_the_reason_and_leaves_nothing() {
     let mut client = Client::logged_in(&proxy);
     let reply = client.mail(OFFICE, &[BOB], signed());
     assert!(reply.starts_with("552 5."), "{reply}");
-    assert!(logged_under(&proxy, &reply).contains("signed"));
+    let line = logged_under(&proxy, &reply);
+    assert!(line.contains("signed") && line.contains("LargeMessages = Smtp"), "{line}");
     assert_eq!((reached(&cloud).len(), sent(&cloud), drafts(&cloud)), (0, 0, 0));
     // A small one goes as it is.
     let small = signed().replace(&in_base64(&noise(4_000_000, 5)), "AAAA\r\n");
@@ -239,6 +240,64 @@ fn the_envelope_holds_for_large_messages_too() {
     let raw = crate::sending::only_delivery(&cloud).raw;
     let header = String::from_utf8_lossy(&raw[..2000]).to_lowercase();
     assert!(!header.contains("\r\nbcc:") && !header.contains(EVE), "{header}");
+}
+
+/// A cloud whose large messages go over Exchange's SMTP.
+fn by_smtp(more: &str) -> (Cloud, crate::harness::Proxy) {
+    crate::sending::started(|cloud| {
+        let app = cloud.app.clone().with_role("SMTP.SendAsApp");
+        cloud.sandbox.add_app(app);
+        format!(
+            "{}Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n\
+             Mail.Sending.Smtp.Server = '{}'\n{more}",
+            cloud.graph("Mail.Sending"),
+            cloud.at().exchange_smtp
+        )
+    })
+}
+
+#[test]
+fn a_signed_message_of_twenty_megabytes_goes_over_smtp_byte_for_byte() {
+    let (cloud, proxy) = by_smtp("");
+    let signed = signed()
+        .replace(&in_base64(&noise(4_000_000, 5)), &in_base64(&noise(14_700_000, 5)))
+        .replace("Subject: signed", "Message-ID: <signed@client.example>\r\nSubject: signed");
+    assert!(signed.len() > 20_000_000);
+    let with_bcc = signed.replace("\r\nSubject:", &format!("\r\nBcc: {EVE}\r\nSubject:"));
+    let mut client = Client::logged_in(&proxy);
+    let offered = client.expect("EHLO client.example", "250-");
+    assert!(offered.contains("SIZE 157286400"), "{offered}");
+    client.sends("bounces@elsewhere.example", &[BOB, EVE], &with_bcc);
+    assert_eq!(reached(&cloud), [BOB, EVE]);
+    for delivery in cloud.sandbox.deliveries() {
+        assert_eq!((delivery.via, delivery.from.as_str()), (Via::Smtp, OFFICE));
+        assert!(*delivery.raw == *signed.as_bytes(), "octets differ");
+    }
+    // A small one still goes through Graph.
+    client.sends(OFFICE, &[BOB], crate::sending::letter(OFFICE, BOB));
+    assert_eq!(cloud.sandbox.deliveries().last().unwrap().via, Via::GraphMime);
+    assert_eq!((cloud.sandbox.sent().len(), drafts(&cloud)), (2, 0));
+}
+
+#[test]
+fn a_mailbox_without_smtp_auth_is_told_in_the_log_and_the_message_is_kept() {
+    let (cloud, proxy) = by_smtp("Proxy.Spool.Mode = 'off'\n");
+    let refusal = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled";
+    fault(&cloud, Place::Smtp, What::Reply("AUTH", refusal), 1);
+    let mut client = Client::logged_in(&proxy);
+    let reply = client.mail(OFFICE, &[BOB], signed());
+    assert!(reply.starts_with("454 4.7.0"), "{reply}");
+    assert!(logged_under(&proxy, &reply).contains("Set-CASMailbox"));
+    assert!(reached(&cloud).is_empty());
+    client.sends(OFFICE, &[BOB], signed());
+}
+
+#[test]
+fn a_lost_answer_of_smtp_is_looked_up_in_sent_items() {
+    let (cloud, proxy) = by_smtp("");
+    fault(&cloud, Place::Smtp, What::AcceptThenReset, 1);
+    Client::logged_in(&proxy).sends(OFFICE, &[BOB], signed());
+    assert_eq!((reached(&cloud), cloud.sandbox.sent().len()), (vec![BOB.to_owned()], 1));
 }
 
 #[test]

@@ -80,7 +80,10 @@ impl Endpoint {
 pub(super) fn of_sending(role: &SendingRole) -> Vec<Endpoint> {
     match &role.kind {
         SendingKind::Smtp { server, .. } => of_server(server, Wire::Smtp),
-        SendingKind::Microsoft365 { account, .. } => of_graph(account),
+        SendingKind::Microsoft365 { account, smtp, .. } => {
+            let large = smtp.as_ref().map(|server| Endpoint::mail(server, Wire::Smtp));
+            of_graph(account).into_iter().chain(large).collect()
+        }
     }
 }
 

@@ -10,12 +10,16 @@ use super::reading::let_in;
 use super::token::Says;
 use super::{ANY_LOGIN, Site, TEMPLATE, is_public};
 use crate::admin::report::Subject;
+use crate::app::roles::LARGE_PER_SESSION;
 use crate::config::{
     MailServer, Microsoft365, MicrosoftApp, SendingKind, SendingRole, ServerAuth, Template,
 };
 use crate::mail::{Address, Kind};
 use crate::oauth::Service;
 use crate::upstream::smtp::Trial;
+
+/// What a step about the second way is told with.
+const LARGE: &str = "large messages (LargeMessages = Smtp)";
 
 impl Site<'_> {
     /// Everything about a sending role. `None`: a step has failed.
@@ -29,8 +33,12 @@ impl Site<'_> {
             SendingKind::Smtp { server, messages_per_session } => {
                 self.smtp(&role.name, server, *messages_per_session, progress).await
             }
-            SendingKind::Microsoft365 { account, .. } => {
-                self.graph_sending(&role.name, account, progress).await
+            SendingKind::Microsoft365 { account, smtp, .. } => {
+                self.graph_sending(&role.name, account, progress).await?;
+                match smtp {
+                    Some(server) => self.large_messages(&role.name, server, progress).await,
+                    None => Some(()),
+                }
             }
         }
     }
@@ -64,6 +72,39 @@ impl Site<'_> {
         let trial = progress.step(Subject::Mailbox, work).await?;
         progress.note(Subject::Sending, judge(server, mailbox.as_ref(), &trial));
         Some(())
+    }
+
+    /// The way that large messages take (`LargeMessages` = `Smtp`): another service with another
+    /// token, which may be shut while Graph works.
+    async fn large_messages(
+        self,
+        role: &str,
+        server: &MailServer,
+        progress: &mut Progress<'_>,
+    ) -> Option<()> {
+        let smtp = match self.builder.smtp(role, server, LARGE_PER_SESSION) {
+            Ok(smtp) => smtp,
+            Err(error) => {
+                progress.note(Subject::Token, Outcome::failed(format!("{LARGE}: {error}")));
+                return None;
+            }
+        };
+        if server.needs_login() {
+            let text = format!("{LARGE}: {TEMPLATE}");
+            progress.note(Subject::Sending, Outcome::not_proved(text));
+            return Some(());
+        }
+        let mailbox = address_of_server(&server.auth);
+        let work = async {
+            match smtp.try_login(None, mailbox.as_ref()).await {
+                Ok(trial) => {
+                    let outcome = judge(server, mailbox.as_ref(), &trial);
+                    Ok((Outcome { text: format!("{LARGE}: {}", outcome.text), ..outcome }, ()))
+                }
+                Err(error) => Err(Outcome::failed(format!("{LARGE}: {}", error.chain()))),
+            }
+        };
+        progress.step(Subject::Sending, work).await
     }
 
     async fn graph_sending(

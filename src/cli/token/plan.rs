@@ -54,6 +54,10 @@ pub(super) fn public_roles(config: &Config) -> Vec<PublicRole> {
             SendingKind::Microsoft365 { account, .. } => (Some(account), Service::GraphSending),
         };
         let logins = logins(config, |client| client.sending.eq_ignore_ascii_case(&role.name));
+        // What goes over SMTP needs a permission of its own.
+        if let SendingKind::Microsoft365 { smtp: Some(server), .. } = &role.kind {
+            roles.extend(public(&role.name, xoauth2(server), Service::Smtp, logins.clone()));
+        }
         roles.extend(public(&role.name, account, service, logins));
     }
     for role in &config.receiving {

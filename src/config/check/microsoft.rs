@@ -56,6 +56,25 @@ pub(super) fn exchange(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option
     Some(account)
 }
 
+/// False, and told as a mistake, when SMTP can't know the mailbox: it has an object id alone.
+pub(super) fn has_address(
+    checker: &mut Checker<'_>,
+    keys: &RoleKeys<'_>,
+    account: &Microsoft365,
+) -> bool {
+    let key = keys.key(checker, GROUP, "ConfidentialApp.UserObjectId");
+    let MicrosoftApp::Confidential { user, .. } = &account.app else { return true };
+    if value::guid(user.as_str()).is_err() {
+        return true;
+    }
+    if let Some(entry) = checker.set(&key) {
+        let problem = "is an object id, but LargeMessages = Smtp needs the mailbox's address";
+        let fix = "write the mailbox's address, or set LargeMessages to Upload";
+        checker.problems.push(entry.diagnostic(problem, fix));
+    }
+    false
+}
+
 fn ids(checker: &mut Checker<'_>, keys: &RoleKeys<'_>, app: &str) -> Option<(String, String)> {
     let client = keys.required(checker, GROUP, &format!("{app}.ClientId"), value::guid);
     let tenant = keys.required(checker, GROUP, &format!("{app}.TenantId"), |text| {

@@ -279,10 +279,15 @@ fn sending_microsoft(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<S
     let save = checker.or(&save, true, value::boolean);
     let large = keys.key(checker, microsoft::GROUP, "LargeMessages");
     let large = checker.or(&large, LargeMessages::Upload, pick(LARGE_MESSAGES, LARGE));
+    let smtp = match large {
+        Some(LargeMessages::Smtp) => server::large_messages(checker, keys, account.as_ref()),
+        _ => Some(None),
+    };
     Some(SendingKind::Microsoft365 {
         account: account?,
         save_to_sent_items: save?,
         large_messages: large?,
+        smtp: smtp?,
     })
 }
 

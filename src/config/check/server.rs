@@ -3,7 +3,7 @@
 use super::roles::RoleKeys;
 use super::{Checker, microsoft, pick};
 use crate::config::role::{
-    GoogleAccount, Host, MailServer, Security, SendingKind, ServerAuth, Template,
+    GoogleAccount, Host, MailServer, Microsoft365, Security, SendingKind, ServerAuth, Template,
 };
 use crate::config::schema::{AUTH_TYPES, TLS_MODES};
 use crate::config::value;
@@ -18,6 +18,9 @@ struct Protocol {
     /// What `TlsMode` `Auto` means on a port.
     auto: fn(u16) -> Security,
 }
+
+/// Where clients hand in mail (RFC 6409 section 3.1).
+const SUBMISSION_PORT: u16 = 587;
 
 const SMTP: Protocol = Protocol {
     group: "Smtp.",
@@ -85,6 +88,22 @@ pub(super) fn imap(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<Mai
 pub(super) fn pop3(checker: &mut Checker<'_>, keys: &RoleKeys<'_>) -> Option<MailServer> {
     let auth = auth(checker, keys, &POP3);
     server(checker, keys, &POP3, auth)
+}
+
+/// Where a Microsoft 365 role sends what Graph does not take: Exchange's own SMTP, with the role's
+/// credentials, unless `Smtp.Server` names another one. Always with TLS.
+pub(super) fn large_messages(
+    checker: &mut Checker<'_>,
+    keys: &RoleKeys<'_>,
+    account: Option<&Microsoft365>,
+) -> Option<Option<MailServer>> {
+    let key = keys.key(checker, SMTP.group, "Server");
+    let server = checker.optional(&key, |text| value::host(text, SUBMISSION_PORT));
+    let named = account.map(|account| microsoft::has_address(checker, keys, account));
+    let host = server?.or_else(|| account.map(|account| account.cloud.submission()));
+    let security = security(checker, keys, &SMTP, Some(true), host.as_ref());
+    let auth = ServerAuth::Microsoft(account?.clone());
+    named?.then_some(Some(MailServer { host: host?, security: security?, auth }))
 }
 
 /// A login that is configured but never used is more often a forgotten `UseAuth` than intended.

@@ -509,3 +509,37 @@ fn pickup_folders_do_not_feed_each_other() {
         }
     }
 }
+
+#[test]
+fn large_messages_over_smtp_have_a_server_and_an_address() {
+    let server = |more: &str| {
+        let more = format!("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n{more}");
+        match good(&microsoft(&more)).sending.remove(0).kind {
+            SendingKind::Microsoft365 { smtp, .. } => smtp.expect("a server"),
+            SendingKind::Smtp { .. } => panic!("the role is Microsoft's"),
+        }
+    };
+    for (more, host, security) in [
+        ("", "smtp.office365.com:587", Security::StartTls),
+        (
+            "Mail.Sending.Microsoft365.Cloud = 'China'\n",
+            "smtp.partner.outlook.cn:587",
+            Security::StartTls,
+        ),
+        ("Mail.Sending.Smtp.Server = 'mx'\n", "mx:587", Security::StartTls),
+        ("Mail.Sending.Smtp.Server = 'mx:465'\n", "mx:465", Security::Implicit),
+        (
+            "Mail.Sending.Smtp.Server = 'mx:2525'\nMail.Sending.Smtp.TlsMode = 'Implicit'\n",
+            "mx:2525",
+            Security::Implicit,
+        ),
+    ] {
+        let server = server(more);
+        assert_eq!((server.host.to_string().as_str(), server.security), (host, security), "{more}");
+        assert!(matches!(server.auth, ServerAuth::Microsoft(_)));
+    }
+    let by_id = microsoft("Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\n")
+        .replace("erp@contoso.com", "11111111-2222-3333-4444-555555555555");
+    let told = problem(&by_id);
+    assert!(told.contains("UserObjectId") && told.contains("LargeMessages"), "{told}");
+}

@@ -1,8 +1,8 @@
 //! The way a message takes: in one request, or as a draft with attachments uploaded apart.
 //!
 //! Danger: above 4 MB Graph takes no MIME, and what is rebuilt loses its signature. Rule: what fits
-//! goes as it is; what does not goes as a skeleton of itself plus its largest attachments; signed
-//! and encrypted mail is never rebuilt, it is refused with the reason.
+//! goes as it is; what does not goes as a skeleton of itself plus its largest attachments, or over
+//! SMTP; signed and encrypted mail is never rebuilt, it goes over SMTP or is refused with the reason.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,11 @@ use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
 use super::client::{Mailbox, Patience};
 use super::draft::Draft;
-use super::ledger::{Attempt, Ledger, MessageKey, PartKey, Sought};
-use super::outcome::{Finding, HandedOver, Trace, look_in_sent_items};
+use super::ledger::{Before, Book, Ledger, Left, MessageKey, PartKey, Sought};
+use super::outcome::{Failed, Finding, HandedOver, Trace, look, look_in_sent_items};
 use super::send_mail::send_mail;
+use super::smtp_way::SmtpWay;
+use super::stray;
 use super::upload::upload;
 use crate::config::role::LargeMessages;
 use crate::mail::{Error, Kind, Message, SmtpReply};
@@ -71,6 +73,13 @@ pub(super) struct Memory {
     ledger: Ledger,
 }
 
+impl Memory {
+    /// One whose ledger writes through to `book`.
+    pub fn new(book: Book) -> Self {
+        Self { limit: RequestLimit::default(), ledger: Ledger::new(book) }
+    }
+}
+
 /// A message whose header already names its recipients, on its way.
 #[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
@@ -78,101 +87,208 @@ pub(super) struct Delivery<'a> {
     pub message: &'a Arc<Message>,
     pub policy: Policy,
     pub memory: &'a Memory,
+    /// The way that large messages take instead of drafts.
+    pub smtp: Option<SmtpWay<'a>>,
 }
 
 impl Delivery<'_> {
     /// Sends it; gives the service's note.
     pub async fn run(self, envelope: &[&str]) -> Result<String, Error> {
-        let message_id = message_id(&self.message.header);
-        // Without a Message-ID or a copy in Sent Items nothing can be recognised.
-        let Some(message_id) = message_id.filter(|_| self.policy.save_to_sent_items) else {
-            return self.send(None).await;
+        // Nothing can be recognised without a Message-ID; front-ends add a missing one.
+        let Some(message_id) = message_id(&self.message.header) else {
+            return self.send(None).await.map_err(|failed| failed.error);
         };
         let ledger = &self.memory.ledger;
         let key = MessageKey::new(&self.mailbox.user, &message_id);
         let part = PartKey::new(key, envelope.iter().copied());
-        let earlier = ledger.uncertain_since(part);
-        let since = earlier.unwrap_or_else(SystemTime::now);
-        let sought = Sought { message_id: &message_id, key, ledger, since };
-        let attempt = Attempt::new(ledger, part, since);
+        let before = ledger.under_way().enter(part, self.message).await;
+        let mut going = match before.map_err(|error| self.unreadable(error))? {
+            Before::Sent => return Ok("sent meanwhile by an attempt that was under way".to_owned()),
+            Before::Nothing(going) => going,
+        };
+        let earlier = ledger.uncertain(part).await.map_err(|error| self.no_ledger(error))?;
+        let is_first = earlier.is_none();
+        let since = earlier.as_ref().map_or_else(SystemTime::now, |earlier| earlier.since);
+        let sought = Sought { message_id: &message_id, key, part, ledger, since };
         let result = match earlier {
-            Some(_) => self.send_again(sought).await,
+            Some(earlier) => self.send_again(sought, earlier.left).await,
             None => self.send(Some(sought)).await,
         };
+        let role = &self.mailbox.client.role;
         match &result {
-            Ok(_) => ledger.sent(key, part),
-            Err(error) if matches!(error.kind, Kind::OutcomeUnknown | Kind::Unavailable) => {
-                return result;
+            Ok(_) => {
+                going.sent(self.message);
+                ledger.settle(role, part, key, self.policy.save_to_sent_items).await;
             }
+            Err(failed) if failed.certain && is_first => {
+                ledger.settle(role, part, key, false).await;
+            }
+            // What an earlier attempt may have done is as open as before.
             Err(_) => {}
         }
-        attempt.settle();
-        result
+        result.map_err(|failed| failed.error)
     }
 
-    /// The client tries again what may have been sent after all.
-    async fn send_again(self, sought: Sought<'_>) -> Result<String, Error> {
-        match look_in_sent_items(self.mailbox, sought).await {
-            Finding::Sent => Ok("an earlier attempt had been successful".to_owned()),
-            Finding::NotSent => self.send(Some(sought)).await,
-            Finding::Unclear(reason) => {
-                let text = format!(
-                    "{}: an earlier attempt may have sent this message, and Sent Items can't be \
-                     searched: {reason}",
-                    self.mailbox.client.role
-                );
-                Err(Error::new(Kind::OutcomeUnknown, text))
+    /// An earlier attempt may have sent it after all.
+    async fn send_again(self, sought: Sought<'_>, left: Left) -> Result<String, Failed> {
+        let keeps_copy = self.policy.save_to_sent_items;
+        let finding = match &left {
+            // These two had not come as far as sending; one before them may have.
+            Left::Creating | Left::Partial(_) if keeps_copy => {
+                look_in_sent_items(self.mailbox, sought).await
             }
+            Left::Creating | Left::Partial(_) => Finding::NotSent,
+            Left::Copy | Left::Smtp => look(self.mailbox, Trace::SentItems(Some(sought))).await,
+            Left::Ready(graph_id) => {
+                let sought = Some(sought);
+                let trace = Trace::Draft { graph_id, keeps_copy, sought, asked_before: true };
+                look(self.mailbox, trace).await
+            }
+        };
+        match finding {
+            Finding::Sent => return Ok("an earlier attempt had been successful".to_owned()),
+            Finding::Unclear(reason) => return Err(Failed::uncertain(self.unclear(&reason))),
+            Finding::NotSent => {}
         }
+        match left {
+            Left::Creating => stray::clear(self.mailbox, sought).await,
+            Left::Partial(graph_id) => Draft::kept(graph_id).remove(self.mailbox).await,
+            Left::Ready(graph_id) => {
+                let mut patience = Patience::new(&self.mailbox.client.timing);
+                let draft = Draft::kept(graph_id);
+                return self.send_draft(draft, true, Some(sought), &mut patience).await;
+            }
+            Left::Copy | Left::Smtp => {}
+        }
+        self.send(Some(sought)).await
     }
 
-    async fn send(self, sought: Option<Sought<'_>>) -> Result<String, Error> {
+    async fn send(self, sought: Option<Sought<'_>>) -> Result<String, Failed> {
         let mut patience = Patience::new(&self.mailbox.client.timing);
         let limit = &self.memory.limit;
         let size = base64_size(self.message.size());
         if size <= limit.octets() && self.policy.save_to_sent_items {
             let mime = Mime::whole(self.message);
+            self.leaves(sought, Left::Copy).await;
             let trace = Trace::SentItems(sought);
             match send_mail(self.mailbox, mime, trace, &mut patience).await? {
                 HandedOver::Taken(note) => return Ok(note),
-                HandedOver::TooLarge(error) if !limit.refused(size) => return Err(error),
+                HandedOver::TooLarge(error) if !limit.refused(size) => {
+                    // After a 200 that meant nothing a copy may still come.
+                    let certain = error.kind == Kind::TooLarge;
+                    return Err(Failed { error, certain });
+                }
                 HandedOver::TooLarge(_) => {}
             }
         }
         loop {
+            if let Some(smtp) = self.smtp.filter(|_| size > limit.octets()) {
+                self.leaves(sought, Left::Smtp).await;
+                return smtp.send(self.mailbox, sought).await;
+            }
             let plan = plan(self.mailbox, self.message, self.policy, limit).await?;
             let skeleton = Mime::of(self.message, plan.skeleton);
             let size = skeleton.encoded_size();
+            self.leaves(sought, Left::Creating).await;
             match Draft::create(self.mailbox, skeleton, &mut patience).await {
                 Ok(draft) => {
-                    return self.complete(draft, &plan.attachments, &mut patience).await;
+                    return self.complete(draft, &plan.attachments, sought, &mut patience).await;
                 }
-                Err(error) if error.kind == Kind::TooLarge && limit.refused(size) => {}
-                Err(error) => return Err(error),
+                Err(failed) if failed.error.kind == Kind::TooLarge && limit.refused(size) => {}
+                Err(failed) => return Err(failed),
             }
+        }
+    }
+
+    async fn leaves(self, sought: Option<Sought<'_>>, left: Left) {
+        if let Some(sought) = sought {
+            sought.leaves(&self.mailbox.client.role, left).await;
         }
     }
 
     async fn complete(
         self,
-        mut draft: Draft,
+        draft: Draft,
+        attachments: &[(Part, u64)],
+        sought: Option<Sought<'_>>,
+        patience: &mut Patience,
+    ) -> Result<String, Failed> {
+        self.leaves(sought, Left::Partial(draft.graph_id().to_owned())).await;
+        match self.fill(&draft, attachments, patience).await {
+            Ok(()) => self.send_draft(draft, false, sought, patience).await,
+            Err(failure) => Err(self.discard(draft, sought, failure).await),
+        }
+    }
+
+    async fn fill(
+        self,
+        draft: &Draft,
         attachments: &[(Part, u64)],
         patience: &mut Patience,
-    ) -> Result<String, Error> {
-        let (mailbox, keeps_copy) = (self.mailbox, self.policy.save_to_sent_items);
-        let result = async {
-            for (part, size) in attachments {
-                attach(mailbox, &draft, self.message, part, *size, patience).await?;
-            }
-            if !keeps_copy {
-                draft.keep_no_copy(mailbox, patience).await?;
-            }
-            draft.send(mailbox, keeps_copy, patience).await
-        };
-        match result.await {
-            Ok(note) => Ok(note),
-            Err(failure) => Err(draft.discard(mailbox, failure).await),
+    ) -> Result<(), Error> {
+        for (part, size) in attachments {
+            attach(self.mailbox, draft, self.message, part, *size, patience).await?;
         }
+        match self.policy.save_to_sent_items {
+            true => Ok(()),
+            false => draft.keep_no_copy(self.mailbox, patience).await,
+        }
+    }
+
+    /// A complete draft. One that may be on its way stays for the next attempt, which finds it by
+    /// its id and sends no other.
+    async fn send_draft(
+        self,
+        mut draft: Draft,
+        asked_before: bool,
+        sought: Option<Sought<'_>>,
+        patience: &mut Patience,
+    ) -> Result<String, Failed> {
+        let how = (self.policy.save_to_sent_items, asked_before);
+        match draft.send(self.mailbox, how, sought, patience).await {
+            Ok(note) => Ok(note),
+            Err(failed) if failed.certain || sought.is_none() => {
+                Err(self.discard(draft, sought, failed.error).await)
+            }
+            Err(failed) => {
+                let role = &self.mailbox.client.role;
+                tracing::warn!(role, "the draft stays in Drafts for the next attempt");
+                Err(failed)
+            }
+        }
+    }
+
+    /// Nothing of the draft is left to look at.
+    async fn discard(self, draft: Draft, sought: Option<Sought<'_>>, failure: Error) -> Failed {
+        let error = draft.discard(self.mailbox, failure).await;
+        let certain = error.kind != Kind::OutcomeUnknown;
+        if certain {
+            self.leaves(sought, Left::Copy).await;
+        }
+        Failed { error, certain }
+    }
+
+    fn unclear(self, reason: &str) -> Error {
+        let text = format!(
+            "{}: an earlier attempt may have sent this message, and the mailbox can't be searched: \
+             {reason}",
+            self.mailbox.client.role
+        );
+        Error::new(Kind::OutcomeUnknown, text)
+    }
+
+    fn no_ledger(self, error: crate::store::Error) -> Error {
+        let text = format!(
+            "{}: whether an earlier attempt has sent this message can't be read from the state \
+             folder, so it is not sent now",
+            self.mailbox.client.role
+        );
+        Error::new(Kind::Unavailable, text).with_source(error)
+    }
+
+    fn unreadable(self, error: std::io::Error) -> Error {
+        let text = format!("{}: reading the message failed", self.mailbox.client.role);
+        Error::new(Kind::Unavailable, text).with_source(error)
     }
 }
 
@@ -208,21 +324,13 @@ pub(super) async fn plan(
     let shown = format!("{role} ({}): a message of {} octets", mailbox.user, message.size());
     match policy.large_messages {
         LargeMessages::Upload => {}
-        LargeMessages::Reject => {
+        // The message went another way already, unless the role was built without it.
+        LargeMessages::Reject | LargeMessages::Smtp => {
             return Err(too_large(
                 ONE_REQUEST,
                 format!(
                     "{shown} exceeds what one Graph request takes, and LargeMessages is Reject; set it \
-                 to Upload to send larger ones"
-                ),
-            ));
-        }
-        LargeMessages::Smtp => {
-            return Err(too_large(
-                ONE_REQUEST,
-                format!(
-                    "{shown} exceeds what one Graph request takes; sending it over SMTP with XOAUTH2 \
-                 (LargeMessages Smtp) comes with a later version, Upload works now"
+                 to Upload or Smtp to send larger ones"
                 ),
             ));
         }
@@ -252,7 +360,7 @@ fn make_plan(message: &Arc<Message>, limit: u64, shown: &str) -> Result<Plan, Er
             "it is signed or encrypted and can't be sent in parts",
             format!(
                 "{shown} is signed or encrypted; Graph takes it only in one request of 4 MB, and taking \
-             it apart would break it. Sending it over SMTP with XOAUTH2 comes with a later version"
+             it apart would break it. Set LargeMessages = Smtp to send such mail over SMTP, byte for byte"
             ),
         ));
     }

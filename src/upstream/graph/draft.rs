@@ -4,7 +4,8 @@
 //! Danger: a draft that is left behind after a failure is found, and perhaps sent, by a person; one
 //! that is deleted after it was sent takes the sent copy with it, since the id stays the same.
 //! Rule: the draft goes after every failure, unless it may have been sent; also when the delivery is
-//! dropped half-way, as at the end of a client's patience.
+//! dropped half-way, as at the end of a client's patience. One that may have been sent stays, its id
+//! is noted, and the next attempt sends that very draft: the service does not send it twice.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use serde_json::json;
 
 use super::body::Mime;
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
-use super::outcome::{HandedOver, Trace, hand_over};
+use super::ledger::{Left, Sought};
+use super::outcome::{Failed, HandedOver, Trace, hand_over};
 use crate::mail::{Error, Kind};
 
 /// A message in Drafts that nobody has sent yet.
@@ -25,23 +27,31 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Makes a draft. A lost answer may leave one behind that nothing ever sends.
+    /// Makes a draft. After a lost answer one may be left behind: that is not certain.
     pub async fn create(
         mailbox: &Arc<Mailbox>,
         mime: Mime,
         patience: &mut Patience,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failed> {
         const DOING: &str = "creating the draft of a large message";
         let payload = Payload::Mime(mime);
         loop {
             let answer = mailbox.call(Method::POST, "/messages", &payload).await;
-            let answer = answer.map_err(NoAnswer::into_error)?;
+            let answer = answer.map_err(|no_answer| {
+                let certain = matches!(no_answer, NoAnswer::NotSent(_));
+                Failed { error: no_answer.into_error(), certain }
+            })?;
             match answer.status {
-                StatusCode::CREATED => return Self::from_answer(mailbox, &answer),
+                StatusCode::CREATED => {
+                    return Self::from_answer(mailbox, &answer).map_err(Failed::uncertain);
+                }
                 // After 504 there may be a draft already.
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
                     if patience.wait(Some(&answer)).await => {}
-                _ => return Err(mailbox.refusal(DOING, &answer)),
+                status => {
+                    let error = mailbox.refusal(DOING, &answer);
+                    return Err(Failed { error, certain: !status.is_server_error() });
+                }
             }
         }
     }
@@ -59,6 +69,11 @@ impl Draft {
     /// One that somebody else looks after: it stays when this is dropped.
     pub fn kept(graph_id: String) -> Self {
         Self { graph_id, unsent_in: None }
+    }
+
+    /// Its immutable id.
+    pub fn graph_id(&self) -> &str {
+        &self.graph_id
     }
 
     /// The path below the mailbox.
@@ -83,18 +98,25 @@ impl Draft {
         }
     }
 
-    /// Sends it.
+    /// Sends it. `asked_before`: an earlier attempt has asked for that already.
     pub async fn send(
         &mut self,
         mailbox: &Mailbox,
-        keeps_copy: bool,
+        (keeps_copy, asked_before): (bool, bool),
+        sought: Option<Sought<'_>>,
         patience: &mut Patience,
-    ) -> Result<String, Error> {
+    ) -> Result<String, Failed> {
+        if let Some(sought) = sought {
+            sought.leaves(&mailbox.client.role, Left::Ready(self.graph_id.clone())).await;
+        }
         self.unsent_in = None;
-        let trace = Trace::Draft { graph_id: &self.graph_id, keeps_copy };
+        let trace = Trace::Draft { graph_id: &self.graph_id, keeps_copy, sought, asked_before };
         match hand_over(mailbox, &self.path("/send"), &Payload::None, trace, patience).await? {
             HandedOver::Taken(note) => Ok(note),
-            HandedOver::TooLarge(error) => Err(error),
+            HandedOver::TooLarge(error) => {
+                let certain = error.kind == Kind::TooLarge && !asked_before;
+                Err(Failed { error, certain })
+            }
         }
     }
 
@@ -125,6 +147,18 @@ impl Draft {
             }
         }
         failure
+    }
+}
+
+impl Draft {
+    /// Deletes what an earlier attempt left half-made; the log says when that fails.
+    pub async fn remove(self, mailbox: &Mailbox) {
+        let role = &mailbox.client.role;
+        match mailbox.call(Method::DELETE, &self.path(""), &Payload::None).await {
+            Ok(answer) if answer.status.is_success() => {}
+            Ok(answer) if answer.status == StatusCode::NOT_FOUND => {}
+            _ => tracing::warn!(role, "the draft of a broken attempt is left in Drafts"),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::client::Timing;
+use super::ledger::Book;
 use super::{GraphSubmission, Turns};
 use crate::config::UpstreamNet;
 use crate::config::role::{
@@ -59,6 +60,9 @@ pub struct Item {
     /// Name and octets.
     pub attachments: Vec<(Value, Vec<u8>)>,
     pub sent: bool,
+    /// It went to Deleted Items.
+    pub binned: bool,
+    pub made: String,
     pub changes: Vec<Value>,
 }
 
@@ -186,7 +190,9 @@ fn act(fake: &Fake, request: &Recorded) -> Response {
     match (method, segments.as_slice()) {
         ("POST", ["sendMail"]) => create(&mut mailbox, request, true),
         ("POST", ["messages"]) => create(&mut mailbox, request, false),
-        ("GET", ["mailFolders", "sentitems", "messages"]) => search(&mailbox, query),
+        ("GET", ["mailFolders", folder @ ("sentitems" | "drafts"), "messages"]) => {
+            search(&mailbox, query, *folder == "sentitems")
+        }
         (method, ["messages", id, rest @ ..]) => {
             on_item(&mut mailbox, request, (method, id, rest), &fake.url)
         }
@@ -204,14 +210,16 @@ fn create(mailbox: &mut Mailbox, request: &Recorded, sent: bool) -> Response {
         return refuse(400, "ErrorMimeContentInvalidBase64String");
     };
     let id = format!("id-{}=", mailbox.items.len());
-    mailbox.items.insert(id.clone(), Item { mime, sent, ..Item::default() });
+    let now = time::OffsetDateTime::now_utc();
+    let made = now.format(&time::format_description::well_known::Rfc3339).expect("a date");
+    mailbox.items.insert(id.clone(), Item { mime, sent, made, ..Item::default() });
     match sent {
         true => (StatusCode::ACCEPTED, [("request-id", "fake-id")]).into_response(),
         false => reply(201, &json!({ "id": id, "isDraft": true })),
     }
 }
 
-fn search(mailbox: &Mailbox, query: &str) -> Response {
+fn search(mailbox: &Mailbox, query: &str, sent: bool) -> Response {
     let filter = query.split('&').find_map(|pair| pair.strip_prefix("$filter=")).expect("filter");
     let wanted = filter
         .strip_prefix("internetMessageId%20eq%20%27%3C")
@@ -219,10 +227,19 @@ fn search(mailbox: &Mailbox, query: &str) -> Response {
         .expect("a filter for a Message-ID");
     let wanted = wanted.replace("%40", "@").replace("%27%27", "'");
     let found = mailbox.items.iter().filter(|(_, item)| {
-        item.sent && String::from_utf8_lossy(&item.mime).contains(&format!("<{wanted}>"))
+        item.sent == sent
+            && !item.binned
+            && String::from_utf8_lossy(&item.mime).contains(&format!("<{wanted}>"))
     });
     let found: Vec<Value> = found
-        .map(|(id, _)| json!({ "id": id, "internetMessageId": format!("<{wanted}>") }))
+        .map(|(id, item)| {
+            json!({
+                "id": id,
+                "internetMessageId": format!("<{wanted}>"),
+                "isDraft": !item.sent,
+                "createdDateTime": item.made,
+            })
+        })
         .collect();
     reply(200, &json!({ "value": found }))
 }
@@ -247,8 +264,16 @@ fn on_item(
             mailbox.items.remove(&id);
             StatusCode::NO_CONTENT.into_response()
         }
+        ("POST", ["move"]) => {
+            assert_eq!(body["destinationId"], "deleteditems");
+            item.binned = true;
+            reply(201, &json!({ "id": id }))
+        }
         ("POST", ["send"]) => {
             assert_eq!(request.header("content-length"), "0");
+            if item.sent {
+                return refuse(400, "ErrorInvalidRequest");
+            }
             item.sent = true;
             StatusCode::ACCEPTED.into_response()
         }
@@ -385,6 +410,13 @@ pub fn submission(url: &str, save: bool, large: LargeMessages, tokens: Tokens) -
     submission_in(&Turns::default(), url, save, large, tokens)
 }
 
+/// One that keeps its notes in `book`, which outlives it.
+pub fn submission_noting(book: &Book, url: &str, save: bool) -> GraphSubmission {
+    let mut one = submission(url, save, LargeMessages::Upload, Tokens::default());
+    one.memory = Arc::new(super::delivery::Memory::new(book.clone()));
+    one
+}
+
 /// One that shares its turns.
 pub fn submission_in(
     turns: &Turns,
@@ -396,8 +428,7 @@ pub fn submission_in(
     let http = http_client();
     let tokens = Arc::new(tokens);
     let account = account(url, false);
-    let mut one =
-        GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http, turns, None);
+    let mut one = GraphSubmission::new("Mail.Sending", &account, save, large, tokens, http, turns);
     let client = Arc::get_mut(&mut one.client).expect("not shared yet");
     client.timing = TIMING;
     one

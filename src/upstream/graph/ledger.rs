@@ -1,145 +1,147 @@
-//! What this role has lately sent, and what it may have sent.
+//! What has lately been sent, and what may have been sent: in memory and on the disk.
 //!
-//! Danger: a client that was told to try again sends a message that went out after all; and a
-//! client that splits a long list of recipients sends one Message-ID several times, so that the copy
-//! of the first part looks like proof for the second; a program that gives every message the same
-//! Message-ID has proof of everything. Rule: a message whose outcome was not certain is searched for
-//! before it is sent again, and only a copy counts that was made since the first attempt and is
-//! beyond those that are known.
+//! Danger: a client that was told to try again, or that never heard an answer because this process
+//! died, sends a message that went out after all; a client that splits a long list of recipients
+//! sends one Message-ID several times, so that the copy of the first part looks like proof for the
+//! second; a program that gives every message the same Message-ID has proof of everything. Rule: an
+//! attempt is noted before the request that may send; a message whose outcome was not certain is
+//! looked for before it is sent again, and only a copy counts that was made since the first attempt
+//! and is beyond those that are known.
+//!
+//! A note that can't be written down (a full disk) does not stop mail: it stays in memory and the log
+//! says that a crash now could double a message. Who would rather have no mail than that is rare.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+mod book;
+mod keys;
+mod memory;
+mod under_way;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// Messages remembered, each with a few dozen octets. Retries come within hours.
-const REMEMBERED: usize = 20_000;
-/// Copies remembered of one message: parts of a list, or messages of a program that numbers badly.
-const REMEMBERED_COPIES: usize = 1000;
+pub(super) use self::book::Book;
+pub(super) use self::keys::{MessageKey, PartKey};
+use self::memory::Memory;
+pub(super) use self::under_way::{Before, UnderWay};
+use crate::store::Error;
+use crate::store::handovers::Handover;
+
 /// Our clock and the service's may differ by so much.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(15 * 60);
 
-/// Names a message in one mailbox: every part of a split list has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct MessageKey(u64);
+/// What an attempt has left at the service. Its text is what the disk keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Perhaps a copy in Sent Items, found by its Message-ID.
+    Copy,
+    /// Perhaps a draft whose id nobody has heard: it was being made.
+    Creating,
+    /// A draft that was never complete, so that nobody has asked to send it.
+    Partial(String),
+    /// A complete draft that the service was asked to send.
+    Ready(String),
+    /// It went over SMTP, where a copy in Sent Items is usual and not certain.
+    Smtp,
+}
 
-impl MessageKey {
-    pub fn new(user: &str, message_id: &str) -> Self {
-        Self(hash(&(user.to_lowercase(), message_id)))
+impl Left {
+    fn text(&self) -> String {
+        match self {
+            Self::Copy => "copy".to_owned(),
+            Self::Creating => "creating".to_owned(),
+            Self::Partial(id) => format!("partial {id}"),
+            Self::Ready(id) => format!("ready {id}"),
+            Self::Smtp => "smtp".to_owned(),
+        }
+    }
+
+    /// What a later version may have written is taken for the safest: a copy is looked for.
+    fn read(text: &str) -> Self {
+        match text.split_once(' ') {
+            Some(("partial", id)) => Self::Partial(id.to_owned()),
+            Some(("ready", id)) => Self::Ready(id.to_owned()),
+            None if text == "creating" => Self::Creating,
+            None if text == "smtp" => Self::Smtp,
+            _ => Self::Copy,
+        }
     }
 }
 
-/// Names a message to certain recipients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PartKey(u64);
-
-impl PartKey {
-    /// The order of the recipients does not matter.
-    pub fn new<'a>(message: MessageKey, recipients: impl Iterator<Item = &'a str>) -> Self {
-        let mut recipients: Vec<String> = recipients.map(str::to_lowercase).collect();
-        recipients.sort_unstable();
-        Self(hash(&(message, recipients)))
-    }
+/// An attempt whose outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncertain {
+    /// When the first attempt began.
+    pub since: SystemTime,
+    /// What the last one left.
+    pub left: Left,
 }
 
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The memory of one role; lost at a restart.
+/// What one role knows; with a [`Book`] it knows it after a restart, too.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(Mutex<Entries>);
-
-#[derive(Debug, Default)]
-struct Entries {
-    /// Copies in Sent Items that are known, and since when.
-    copies: HashMap<MessageKey, VecDeque<SystemTime>>,
-    copies_by_age: VecDeque<MessageKey>,
-    /// With the time of the first attempt.
-    uncertain: HashMap<PartKey, SystemTime>,
-    uncertain_by_age: VecDeque<PartKey>,
+pub(super) struct Ledger {
+    memory: Memory,
+    book: Book,
+    under_way: UnderWay,
+    /// The warning about a disk that takes no notes has been given.
+    warned: AtomicBool,
 }
 
 impl Ledger {
+    /// A ledger that writes through to `book`.
+    pub fn new(book: Book) -> Self {
+        Self { book, ..Self::default() }
+    }
+
+    /// Who is sending what right now.
+    pub fn under_way(&self) -> &UnderWay {
+        &self.under_way
+    }
+
     /// Copies of the message, made after `since`, that Sent Items holds for certain.
-    pub fn copies(&self, message: MessageKey, since: SystemTime) -> usize {
-        self.with(|entries| {
-            let copies = entries.copies.get(&message);
-            copies.map_or(0, |copies| copies.iter().filter(|at| **at >= since).count())
-        })
+    pub async fn copies(&self, message: MessageKey, since: SystemTime) -> Result<u64, Error> {
+        Ok(self.book.copies(message, since).await?.max(self.memory.copies(message, since)))
     }
 
-    /// When an earlier attempt that may have sent it began.
-    pub fn uncertain_since(&self, part: PartKey) -> Option<SystemTime> {
-        self.with(|entries| entries.uncertain.get(&part).copied())
+    /// An earlier attempt that may have sent it. Fails when the disk can't be asked: then it is not
+    /// known, and nothing may be sent.
+    pub async fn uncertain(&self, part: PartKey) -> Result<Option<Uncertain>, Error> {
+        if let Some(known) = self.memory.uncertain(part) {
+            return Ok(Some(known));
+        }
+        let noted = self.book.uncertain(part).await?;
+        Ok(noted.map(|Handover { since, trace }| Uncertain {
+            since,
+            left: trace.as_deref().map_or(Left::Copy, Left::read),
+        }))
     }
 
-    /// It is sent, and Sent Items has one copy more.
-    pub fn sent(&self, message: MessageKey, part: PartKey) {
-        self.with(|entries| {
-            entries.uncertain.remove(&part);
-            let copies = entries.copies.entry(message).or_default();
-            if copies.is_empty() {
-                entries.copies_by_age.push_back(message);
-            }
-            if copies.len() == REMEMBERED_COPIES {
-                copies.pop_front();
-            }
-            copies.push_back(SystemTime::now());
-            if entries.copies_by_age.len() > REMEMBERED {
-                let oldest = entries.copies_by_age.pop_front();
-                oldest.map(|oldest| entries.copies.remove(&oldest));
-            }
-        });
+    /// An attempt is about to ask the service, or has left something there; an earlier beginning
+    /// stays.
+    pub async fn begin(&self, role: &str, part: PartKey, since: SystemTime, left: Left) {
+        let text = left.text();
+        self.memory.begin(part, since, left);
+        let written = self.book.begin(part, since, &text).await;
+        self.tell(role, written);
     }
 
-    /// An attempt that began at `since` may have sent it.
-    pub fn uncertain(&self, part: PartKey, since: SystemTime) {
-        self.with(|entries| {
-            entries.uncertain.entry(part).or_insert_with(|| {
-                entries.uncertain_by_age.push_back(part);
-                since
-            });
-            if entries.uncertain_by_age.len() > REMEMBERED {
-                let oldest = entries.uncertain_by_age.pop_front();
-                oldest.map(|oldest| entries.uncertain.remove(&oldest));
-            }
-        });
+    /// The outcome is known. `sent`: Sent Items has one copy more.
+    pub async fn settle(&self, role: &str, part: PartKey, message: MessageKey, sent: bool) {
+        let at = sent.then(SystemTime::now);
+        self.memory.settle(part, message, at);
+        let written = self.book.settle(part, message, at).await;
+        self.tell(role, written);
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Notes a part as uncertain unless it is settled: also when a client vanishes and its delivery is
-/// dropped half-way.
-#[derive(Debug)]
-pub(super) struct Attempt<'a> {
-    ledger: &'a Ledger,
-    part: Option<PartKey>,
-    since: SystemTime,
-}
-
-impl<'a> Attempt<'a> {
-    /// An attempt that began at `since`.
-    pub fn new(ledger: &'a Ledger, part: PartKey, since: SystemTime) -> Self {
-        Self { ledger, part: Some(part), since }
-    }
-
-    /// Whether it was sent is known.
-    pub fn settle(mut self) {
-        self.part = None;
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if let Some(part) = self.part {
-            self.ledger.uncertain(part, self.since);
+    fn tell(&self, role: &str, written: Result<(), Error>) {
+        match written {
+            Ok(()) => self.warned.store(false, Ordering::Relaxed),
+            Err(error) if !self.warned.swap(true, Ordering::Relaxed) => tracing::warn!(
+                role,
+                %error,
+                "what is being sent can't be noted in the state folder: mail goes on, but a crash \
+                 now could send a message twice; free the disk or mend its rights"
+            ),
+            Err(_) => {}
         }
     }
 }
@@ -150,6 +152,7 @@ pub(super) struct Sought<'a> {
     /// With its brackets.
     pub message_id: &'a str,
     pub key: MessageKey,
+    pub part: PartKey,
     pub ledger: &'a Ledger,
     /// When the first attempt began.
     pub since: SystemTime,
@@ -162,8 +165,13 @@ impl Sought<'_> {
     }
 
     /// Later copies that are there for another reason, as of now.
-    pub fn known_copies(&self) -> usize {
-        self.ledger.copies(self.key, self.earliest())
+    pub async fn known_copies(&self) -> Result<u64, Error> {
+        self.ledger.copies(self.key, self.earliest()).await
+    }
+
+    /// Notes what this attempt leaves at the service.
+    pub async fn leaves(&self, role: &str, left: Left) {
+        self.ledger.begin(role, self.part, self.since, left).await;
     }
 }
 
@@ -171,40 +179,64 @@ impl Sought<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn parts_of_one_message_are_told_apart() {
-        let message = MessageKey::new("User@d", "<a@b>");
-        assert_eq!(message, MessageKey::new("user@D", "<a@b>"));
-        let part = PartKey::new(message, ["x@y", "Z@y"].into_iter());
-        assert_eq!(part, PartKey::new(message, ["z@Y", "x@y"].into_iter()));
-        let other = PartKey::new(message, ["x@y"].into_iter());
-        let ledger = Ledger::default();
+    const ROLE: &str = "Mail.Sending";
+
+    fn part(message: MessageKey, to: &str) -> PartKey {
+        PartKey::new(message, [to].into_iter())
+    }
+
+    #[tokio::test]
+    async fn parts_of_one_message_are_told_apart_over_restarts() {
+        let book = Book::fake();
+        let message = MessageKey::new("user@d", "<a@b>");
+        let (one, other) = (part(message, "x@y"), part(message, "z@y"));
         let first = SystemTime::now();
-        ledger.uncertain(part, first);
-        ledger.uncertain(part, first + Duration::from_secs(60));
-        assert_eq!(ledger.uncertain_since(part), Some(first));
-        assert_eq!(ledger.uncertain_since(other), None);
-        ledger.sent(message, other);
-        assert!(ledger.uncertain_since(part).is_some());
-        ledger.sent(message, part);
-        assert!(ledger.uncertain_since(part).is_none());
-        assert_eq!(ledger.copies(message, first), 2);
-        assert_eq!(ledger.copies(message, first + Duration::from_secs(60)), 0);
+        let ledger = Ledger::new(book.clone());
+        ledger.begin(ROLE, one, first, Left::Copy).await;
+        let later = first + Duration::from_secs(60);
+        ledger.begin(ROLE, one, later, Left::Ready("id=".to_owned())).await;
+        for ledger in [ledger, Ledger::new(book.clone())] {
+            let known = Uncertain { since: first, left: Left::Ready("id=".to_owned()) };
+            assert_eq!(ledger.uncertain(one).await.expect("read"), Some(known));
+            assert_eq!(ledger.uncertain(other).await.expect("read"), None);
+        }
+        let ledger = Ledger::new(book.clone());
+        ledger.settle(ROLE, other, message, true).await;
+        assert!(ledger.uncertain(one).await.expect("read").is_some());
+        ledger.settle(ROLE, one, message, true).await;
+        for ledger in [ledger, Ledger::new(book)] {
+            assert_eq!(ledger.uncertain(one).await.expect("read"), None);
+            assert_eq!(ledger.copies(message, first).await.expect("read"), 2);
+            assert_eq!(ledger.copies(message, later).await.expect("read"), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stops_no_mail_and_memory_still_knows() {
+        let book = Book::fake();
+        book.break_writes();
+        let ledger = Ledger::new(book);
+        let message = MessageKey::new("u@d", "<a@b>");
+        let part = part(message, "x@y");
+        ledger.begin(ROLE, part, SystemTime::now(), Left::Copy).await;
+        assert!(ledger.uncertain(part).await.expect("read").is_some());
+        ledger.settle(ROLE, part, message, true).await;
+        assert!(ledger.uncertain(part).await.expect("read").is_none());
+        assert_eq!(ledger.copies(message, SystemTime::UNIX_EPOCH).await.expect("read"), 1);
+        assert!(ledger.warned.load(Ordering::Relaxed));
     }
 
     #[test]
-    fn the_oldest_is_forgotten() {
-        let ledger = Ledger::default();
-        let key = |n: usize| MessageKey::new("u", &format!("<{n}@b>"));
-        for n in 0..=REMEMBERED {
-            let part = PartKey::new(key(n), ["x@y"].into_iter());
-            ledger.sent(key(n), part);
-            ledger.uncertain(part, SystemTime::now());
+    fn what_was_left_is_read_back() {
+        for left in [
+            Left::Copy,
+            Left::Creating,
+            Left::Smtp,
+            Left::Partial("AAMk=".to_owned()),
+            Left::Ready("AAMk_-=".to_owned()),
+        ] {
+            assert_eq!(Left::read(&left.text()), left);
         }
-        let copies = |n| ledger.copies(key(n), SystemTime::UNIX_EPOCH);
-        assert_eq!((copies(0), copies(1)), (0, 1));
-        let part = |n| PartKey::new(key(n), ["x@y"].into_iter());
-        let is_uncertain = |n| ledger.uncertain_since(part(n)).is_some();
-        assert!(!is_uncertain(0) && is_uncertain(1));
+        assert_eq!(Left::read("something newer"), Left::Copy);
     }
 }

@@ -23,6 +23,8 @@ mod ledger;
 mod mailbox;
 mod outcome;
 mod send_mail;
+mod smtp_way;
+mod stray;
 #[cfg(all(test, feature = "sandbox"))]
 mod tests;
 mod turns;
@@ -45,7 +47,9 @@ use client::{Client, Mailbox};
 use delivery::{DOCUMENTED_LIMIT, Policy};
 #[cfg(test)]
 pub(crate) use failure::explained;
+use ledger::Book;
 pub use mailbox::{Engines, GraphMailbox, MailboxProof, Settings as MailboxSettings};
+use smtp_way::SmtpWay;
 pub use turns::Turns;
 
 /// Recipients of one message (Graph page `resources/message`: to, cc and bcc together).
@@ -58,6 +62,7 @@ pub struct GraphSubmission {
     client: Arc<Client>,
     policy: Policy,
     memory: Arc<delivery::Memory>,
+    smtp: Option<Arc<dyn Submission>>,
 }
 
 impl GraphSubmission {
@@ -71,22 +76,38 @@ impl GraphSubmission {
         tokens: Arc<dyn TokenSource>,
         http: HttpClient,
         turns: &Turns,
-        handovers: Option<Handovers>,
     ) -> Self {
-        let _ = handovers;
         Self {
             client: Arc::new(Client::new(role, account, tokens, http, turns)),
             policy: Policy { save_to_sent_items, large_messages },
             memory: Arc::default(),
+            smtp: None,
         }
+    }
+
+    /// Keeps its notes of what may have been sent in the state folder, too.
+    #[must_use]
+    pub fn with_handovers(self, handovers: Option<Handovers>) -> Self {
+        let book = handovers.map_or(Book::None, Book::Disk);
+        Self { memory: Arc::new(delivery::Memory::new(book)), ..self }
+    }
+
+    /// Sends what one request does not take over this service (`LargeMessages = Smtp`).
+    #[must_use]
+    pub fn with_smtp(self, service: Arc<dyn Submission>) -> Self {
+        Self { smtp: Some(service), ..self }
     }
 }
 
 impl Submission for GraphSubmission {
     fn features(&self) -> Features {
-        let max_size = match self.policy.large_messages {
-            LargeMessages::Upload => MAX_MESSAGE,
-            LargeMessages::Smtp | LargeMessages::Reject => body::plain_size(DOCUMENTED_LIMIT),
+        let max_size = match (self.policy.large_messages, &self.smtp) {
+            (LargeMessages::Upload, _) => MAX_MESSAGE,
+            // What the SMTP service says is known after the first connection to it.
+            (LargeMessages::Smtp, Some(smtp)) => {
+                smtp.features().max_size.unwrap_or(MAX_MESSAGE).min(MAX_MESSAGE)
+            }
+            (LargeMessages::Smtp | LargeMessages::Reject, _) => body::plain_size(DOCUMENTED_LIMIT),
         };
         Features { max_size: Some(max_size), dsn: false }
     }
@@ -107,6 +128,9 @@ impl Submission for GraphSubmission {
                 mailbox,
                 policy: self.policy,
                 memory: Arc::clone(&self.memory),
+                smtp: self.smtp.clone(),
+                login: login.map(str::to_owned),
+                from,
                 recipients: Vec::new(),
             };
             Ok(Box::new(transaction) as Box<dyn Transaction>)
@@ -119,6 +143,9 @@ struct GraphTransaction {
     mailbox: Arc<Mailbox>,
     policy: Policy,
     memory: Arc<delivery::Memory>,
+    smtp: Option<Arc<dyn Submission>>,
+    login: Option<String>,
+    from: ReversePath,
     recipients: Vec<Recipient>,
 }
 
@@ -147,12 +174,21 @@ impl Transaction for GraphTransaction {
                 return Err(Error::new(Kind::Rejected, text));
             }
             let header = recipients::for_graph(&message.header, &envelope);
-            let message = Arc::new(message.with_header(header.into()));
+            let original = message;
+            let message = Arc::new(original.with_header(header.into()));
+            let smtp = self.smtp.as_ref().map(|service| SmtpWay {
+                service,
+                message: &original,
+                from: &self.from,
+                recipients: &self.recipients,
+                login: self.login.as_deref(),
+            });
             let delivery = delivery::Delivery {
                 mailbox: &self.mailbox,
                 message: &message,
                 policy: self.policy,
                 memory: &self.memory,
+                smtp,
             };
             Ok(Delivered { note: delivery.run(&envelope).await? })
         }

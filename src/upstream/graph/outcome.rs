@@ -8,10 +8,10 @@
 use reqwest::{Method, StatusCode};
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
 use super::ledger::Sought;
+use super::stray::created;
 use crate::mail::{Error, Kind};
 
 /// Copies that one look sees: more than the ten of a page that asks for no number, and few enough
@@ -30,8 +30,38 @@ pub(super) enum Trace<'a> {
         graph_id: &'a str,
         /// Whether a copy is kept.
         keeps_copy: bool,
+        /// Where the copy is looked for when the draft is gone.
+        sought: Option<Sought<'a>>,
+        /// The service was asked to send it before: a refusal may mean that it did.
+        asked_before: bool,
     },
 }
+
+/// Why a message was not handed over.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub error: Error,
+    /// True when this attempt has sent nothing. Otherwise the next one has to look first: a copy
+    /// may come late.
+    pub certain: bool,
+}
+
+impl From<Error> for Failed {
+    /// Whatever fails before the request that sends.
+    fn from(error: Error) -> Self {
+        Self { error, certain: true }
+    }
+}
+
+impl Failed {
+    /// It may have been sent, or may still be.
+    pub fn uncertain(error: Error) -> Self {
+        Self { error, certain: false }
+    }
+}
+
+/// A draft that is nowhere was sent, or deleted by a person.
+const GONE: &str = "its draft is gone, and no copy is in Sent Items";
 
 /// What the search found.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,9 +93,9 @@ pub(super) async fn hand_over(
     payload: &Payload,
     trace: Trace<'_>,
     patience: &mut Patience,
-) -> Result<HandedOver, Error> {
+) -> Result<HandedOver, Failed> {
     const DOING: &str = "sending";
-    let mut resent = false;
+    let mut resent = matches!(trace, Trace::Draft { asked_before: true, .. });
     loop {
         let (error, answer) = match mailbox.call(Method::POST, path, payload).await {
             Ok(answer) => match answer.status.as_u16() {
@@ -78,9 +108,9 @@ pub(super) async fn hand_over(
                 }
                 // A draft that was sent after all is refused the second time.
                 _ if resent => (mailbox.refusal(DOING, &answer), Some(answer)),
-                _ => return Err(mailbox.refusal(DOING, &answer)),
+                _ => return Err(mailbox.refusal(DOING, &answer).into()),
             },
-            Err(NoAnswer::NotSent(error)) => return Err(error),
+            Err(NoAnswer::NotSent(error)) => return Err(Failed { error, certain: !resent }),
             Err(NoAnswer::Lost(error)) => (error, None),
         };
         tracing::warn!(role = mailbox.client.role, error = %error.chain(), "was the message sent?");
@@ -88,7 +118,7 @@ pub(super) async fn hand_over(
             Finding::Sent => {
                 return Ok(HandedOver::Taken("found among the sent messages".to_owned()));
             }
-            Finding::Unclear(reason) => return Err(unknown(error, &reason)),
+            Finding::Unclear(reason) => return Err(Failed::uncertain(unknown(error, &reason))),
             Finding::NotSent => {}
         }
         let status = answer.as_ref().map(|answer| answer.status);
@@ -96,8 +126,8 @@ pub(super) async fn hand_over(
             Some(200..300) => return Ok(HandedOver::TooLarge(not_sent(error))),
             Some(503 | 504) if !resent && patience.wait(answer.as_ref()).await => resent = true,
             // What the service's own code says about trying again is kept.
-            Some(500..) if error.kind != Kind::Unavailable => return Err(error),
-            _ => return Err(not_sent(error)),
+            Some(500..) if error.kind != Kind::Unavailable => return Err(error.into()),
+            _ => return Err(Failed::uncertain(not_sent(error))),
         }
     }
 }
@@ -117,7 +147,8 @@ fn unknown(cause: Error, reason: &str) -> Error {
     Error::new(Kind::OutcomeUnknown, text).with_source(cause)
 }
 
-async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
+/// Looks several times: a message travels through Drafts and the Outbox first.
+pub(super) async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
     let mut finding = Finding::NotSent;
     for delay in mailbox.client.timing.looks {
         tokio::time::sleep(delay).await;
@@ -126,8 +157,8 @@ async fn look(mailbox: &Mailbox, trace: Trace<'_>) -> Finding {
             Trace::SentItems(None) => {
                 return Finding::Unclear("it has no Message-ID to search for".to_owned());
             }
-            Trace::Draft { graph_id, keeps_copy } => {
-                look_at_draft(mailbox, graph_id, keeps_copy).await
+            Trace::Draft { graph_id, keeps_copy, sought, .. } => {
+                look_at_draft(mailbox, graph_id, sought.filter(|_| keeps_copy), keeps_copy).await
             }
         };
         if finding == Finding::Sent {
@@ -156,23 +187,35 @@ pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) ->
     };
     let earliest = OffsetDateTime::from(sought.earliest());
     let is_copy = |item: &&serde_json::Value| {
-        let made = item["createdDateTime"].as_str();
-        let made = made.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         item["internetMessageId"].as_str() == Some(message_id)
-            && made.is_none_or(|made| made >= earliest)
+            && created(item).is_none_or(|made| made >= earliest)
     };
-    match list.iter().filter(is_copy).count() > sought.known_copies() {
-        true => Finding::Sent,
-        false => Finding::NotSent,
+    let copies = list.iter().filter(is_copy).count() as u64;
+    match sought.known_copies().await {
+        Ok(known) if copies > known => Finding::Sent,
+        Ok(_) => Finding::NotSent,
+        Err(error) => Finding::Unclear(error.to_string()),
     }
 }
 
-async fn look_at_draft(mailbox: &Mailbox, graph_id: &str, keeps_copy: bool) -> Finding {
+/// The draft, or its copy when the draft is gone where a copy is kept.
+async fn look_at_draft(
+    mailbox: &Mailbox,
+    graph_id: &str,
+    copy: Option<Sought<'_>>,
+    keeps_copy: bool,
+) -> Finding {
     let path = format!("/messages/{}?$select=id,isDraft", percent_encode(graph_id));
     let answer = match mailbox.call(Method::GET, &path, &Payload::None).await {
         Ok(answer) => answer,
         Err(error) => return Finding::Unclear(error.into_error().text),
     };
+    if let (StatusCode::NOT_FOUND, Some(sought)) = (answer.status, copy) {
+        return match look_in_sent_items(mailbox, sought).await {
+            Finding::NotSent => Finding::Unclear(GONE.to_owned()),
+            other => other,
+        };
+    }
     match (answer.status, answer.json()["isDraft"].as_bool()) {
         (StatusCode::OK, Some(true)) => Finding::NotSent,
         (StatusCode::OK, Some(false)) => Finding::Sent,

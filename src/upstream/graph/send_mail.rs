@@ -5,8 +5,7 @@
 
 use super::body::Mime;
 use super::client::{Mailbox, Patience, Payload};
-use super::outcome::{HandedOver, Trace, hand_over};
-use crate::mail::Error;
+use super::outcome::{Failed, HandedOver, Trace, hand_over};
 
 /// Sends `mime`, which leaves `trace`; a copy stays in Sent Items, which this form can't prevent.
 pub(super) async fn send_mail(
@@ -14,6 +13,6 @@ pub(super) async fn send_mail(
     mime: Mime,
     trace: Trace<'_>,
     patience: &mut Patience,
-) -> Result<HandedOver, Error> {
+) -> Result<HandedOver, Failed> {
     hand_over(mailbox, "/sendMail", &Payload::Mime(mime), trace, patience).await
 }

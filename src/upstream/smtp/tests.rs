@@ -399,6 +399,38 @@ async fn after_the_dot_silence_is_an_unknown_outcome() {
     }
 }
 
+/// The service vanishes after each step of a transaction: before it has all of the message nothing
+/// was sent, after that nobody knows.
+#[tokio::test]
+async fn a_cut_is_an_unknown_outcome_from_the_last_octet_on_and_never_before() {
+    let by_data = format!("{HELLO}\n{START}\nC: DATA\nS: 354 go\nDATA");
+    let by_bdat = format!(
+        "S: 220 mx\nC: EHLO client.example\nS: 250-mx\nS: 250-CHUNKING\nS: 250 PIPELINING\n{START}\n\
+         C: BDAT {0} LAST\nN: {0}",
+        ON_THE_WIRE.len()
+    );
+    for whole in [by_data, by_bdat] {
+        let steps: Vec<&str> = whole.lines().collect();
+        for played in 1..=steps.len() {
+            // A message as small as this one is on its way before the cut can be seen.
+            let last = steps[played - 1].trim_start();
+            if last == "S: 354 go" || last.starts_with("C: BDAT") {
+                continue;
+            }
+            let scripted = Scripted::start(&[&steps[..played].join("\n")]).await;
+            let submission = submission(&scripted, Security::Plain, Login::None);
+            let error = send(&submission).await.expect_err("cut");
+            let expected = match played == steps.len() {
+                true => Kind::OutcomeUnknown,
+                false => Kind::Unavailable,
+            };
+            assert_eq!(error.kind, expected, "after {last}: {}", error.text);
+            assert_eq!(submission.sender.pool.unused(), 0, "after {last}");
+            scripted.finish().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn refusals_of_the_message_pass_through() {
     for (answer, kind, code) in [
