@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::condition::tests::{Known, role};
 use super::report::{RoleReport, Step, Subject, Verdict};
-use super::{Actions, AdminListeners, Page, RoleInfo};
+use super::{Actions, AdminListeners, LoadState, Page, RoleInfo};
 use crate::config::{Cloud, UpstreamNet};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::sign_in::Wanted;
@@ -126,6 +126,7 @@ async fn serve() -> Served {
         host_names: Vec::new(),
         actions: Arc::new(Fixed),
         tls: ServerTls::self_signed(&file("certs")).expect("made"),
+        load_state: Arc::new(LoadState::new(SystemTime::now())),
     };
     let listeners = AdminListeners::bind(&["127.0.0.1:0".parse().expect("address")]).await;
     let listeners = listeners.expect("bound");
