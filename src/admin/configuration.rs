@@ -34,11 +34,6 @@ impl LoadState {
         *self.state() = State { loaded: now, refused: None };
     }
 
-    /// What the files hold is the configuration in force after all.
-    pub fn restored(&self) {
-        self.state().refused = None;
-    }
-
     /// The files hold one that can't be used.
     pub fn refused(&self, now: SystemTime, mistake: &str) {
         self.state().refused = Some((now, mistake.to_owned()));

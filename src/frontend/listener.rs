@@ -29,8 +29,8 @@ use super::{Context, imap, pop3, smtp};
 use crate::config::Listen;
 use crate::mail::SessionId;
 use admission::{Admission, Admitted, refuse};
-use bind::Opened;
 pub use bind::ListenError;
+use bind::Opened;
 use swap::Open;
 pub use swap::{Moved, Prepared};
 
