@@ -15,6 +15,7 @@ mod metrics;
 mod outsider;
 mod postfix;
 mod reading;
+mod reloading;
 mod running;
 mod sending;
 mod tokens;
