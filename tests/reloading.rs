@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::browser::Browser;
+use crate::admin::Browser;
 use crate::harness::cloud::{ANNA, Cloud, OLD, OLD_PASSWORD};
 use crate::harness::wire::Wire;
 use crate::harness::{LOGIN, PASSWORD, Proxy, signal, wait_until};
