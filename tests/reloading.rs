@@ -255,6 +255,31 @@ fn is_shown(proxy: &Proxy, pem: &str) -> bool {
 }
 
 #[test]
+fn a_mailbox_that_stays_open_gets_the_new_credentials() {
+    let (cloud, proxy, text) = start(|cloud| cloud.graph("Mail.Receiving"));
+    let mut old = Wire::imap(&proxy);
+    old.succeed("SELECT INBOX");
+    let before = cloud.sandbox.counters().entra_tokens;
+    let changed = cloud.base() + &cloud.graph_by_certificate("Mail.Receiving");
+    assert_ne!(changed, text);
+    reload(&proxy, &changed, 1);
+    proxy.wait_for_log("role Mail.Receiving changed");
+    let mut new = Wire::imap(&proxy);
+    let selected = new.succeed("SELECT INBOX");
+    assert_eq!(selected.count("EXISTS"), 1, "{selected:?}");
+    assert!(cloud.sandbox.counters().entra_tokens > before, "a token by certificate");
+    old.succeed("STATUS INBOX (MESSAGES UIDVALIDITY)");
+    // The first sending role comes while it runs: what waits has a place from now on.
+    let sending = changed + &cloud.graph("Mail.Sending");
+    reload(&proxy, &sending, 2);
+    proxy.wait_for_log("role Mail.Sending added");
+    let mut wire = logged_in(&proxy);
+    begin(&mut wire, "by the new role");
+    end(&mut wire);
+    assert_eq!(cloud.sandbox.deliveries().len(), 1);
+}
+
+#[test]
 fn fifty_reloads_under_load_lose_and_refuse_nothing() {
     const RELOADS: usize = 50;
     let (cloud, proxy, text) = start(|cloud| classic(cloud, "Mail.Sending"));

@@ -3,7 +3,7 @@
 //! Danger: a mailbox at Graph that we serve ourselves stays open for all sessions and configurations,
 //! because its messages must be numbered once; with the credentials it was opened with, a new client
 //! secret would take effect when everybody has left. Rule: such a mailbox gets a source that can be
-//! given another one, for the same role, service and application; that happens when the new
+//! given another one, for the same role, service, application and mailbox; that happens when the new
 //! configuration is in force, not before.
 
 use std::collections::HashMap;
@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use crate::config::Microsoft365;
 use crate::oauth::{AccessToken, Error, Expiry, SubjectStatus, TokenSource};
 
-/// Service, application and role.
-type Key = (String, String, String);
+/// Service, application, mailbox as configured, and role.
+type Key = [String; 4];
 
 /// The lasting sources of this process; clones are the same.
 #[derive(Clone, Default)]
@@ -38,7 +38,14 @@ impl Sources {
         tokens: Arc<dyn TokenSource>,
     ) -> Arc<dyn TokenSource> {
         let lower = str::to_lowercase;
-        let key = (lower(&account.graph_url), lower(&account.client_id), lower(role));
+        // The mailbox too: one that is still open must never be asked for with another one's token.
+        let key = [
+            account.graph_url.as_str(),
+            account.client_id.as_str(),
+            account.mailbox().as_str(),
+            role,
+        ];
+        let key = key.map(lower);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = state.known.get(&key).map(Arc::clone) {
             state.waiting.push((Arc::clone(&known), tokens));
@@ -111,7 +118,7 @@ impl TokenSource for Renewed {
 mod tests {
     use super::*;
     use crate::app::reload::configured;
-    use crate::config::ReceivingKind;
+    use crate::config::{MicrosoftApp, ReceivingKind, Template};
 
     /// Fails with its name.
     struct Named(&'static str);
@@ -169,7 +176,20 @@ UserObjectId = 'a@example.com'
         }
         let other = sources.of("App.a.Mail.Receiving", account, Arc::new(Named("other")));
         assert_eq!(asks(&other).await, "other");
-        drop((other, mailbox));
+        let moved = Microsoft365 {
+            app: match account.app.clone() {
+                MicrosoftApp::Confidential { credential, .. } => {
+                    MicrosoftApp::Confidential { credential, user: Template::new("b@example.com") }
+                }
+                public => public,
+            },
+            ..account.clone()
+        };
+        let moved = sources.of("Mail.Receiving", &moved, Arc::new(Named("moved")));
+        sources.renew();
+        assert_eq!(asks(&moved).await, "moved");
+        assert_eq!(asks(&mailbox).await, "three", "another mailbox's token");
+        drop((other, mailbox, moved));
         sources.renew();
         assert!(sources.0.lock().expect("no panic").known.is_empty());
     }

@@ -126,8 +126,8 @@ impl Built {
     }
 
     /// The token sources of a role that is taken over.
-    fn tokens_of(&self, role: &str) -> impl Iterator<Item = (String, Arc<dyn TokenSource>)> {
-        self.tokens.iter().filter(move |(name, _)| name == role).cloned()
+    fn tokens_of(&self, role: &str) -> impl Iterator<Item = &Arc<dyn TokenSource>> {
+        self.tokens.iter().filter(move |(name, _)| name == role).map(|(_, tokens)| tokens)
     }
 }
 
@@ -144,16 +144,9 @@ pub(super) fn build(
     let builder = Builder::of(config, &net, common);
     let max_message = config.limits.max_message_bytes;
     let (mut rebuilt, mut sending) = (Vec::new(), Vec::new());
-    let take_over = |built: &Built, role: &str| {
-        built.tokens_of(role).for_each(|(role, tokens)| builder.note(&role, &tokens));
-    };
     for role in &config.sending {
-        let same = before.and_then(|built| Some((built, built.sends(role, &files)?)));
-        let upstream = match same {
-            Some((built, upstream)) => {
-                take_over(built, &role.name);
-                upstream
-            }
+        let upstream = match before.and_then(|built| built.sends(role, &files)) {
+            Some(same) => builder.taken_over(before, &role.name, same),
             None => {
                 rebuilt.push(role.name.clone());
                 builder.sending(role)?
@@ -163,13 +156,9 @@ pub(super) fn build(
     }
     let (mut receiving, mut received) = (Roles::default(), Vec::new());
     for role in &config.receiving {
-        let same =
-            before.and_then(|built| Some((built, built.receives(role, &files, max_message)?)));
+        let same = before.and_then(|built| built.receives(role, &files, max_message));
         let upstream = match same {
-            Some((built, upstream)) => {
-                take_over(built, &role.name);
-                upstream
-            }
+            Some(same) => builder.taken_over(before, &role.name, same),
             None => {
                 rebuilt.push(role.name.clone());
                 builder.receiving(role)?
@@ -271,6 +260,13 @@ impl Builder {
         let tokens = oauth::microsoft(account, service, &self.http, role, &self.accounts)?;
         self.note(role, &tokens);
         Ok(tokens)
+    }
+
+    /// A role's object of the configuration before, its tokens with it.
+    fn taken_over<T>(&self, before: Option<&Built>, role: &str, same: T) -> T {
+        let tokens = before.into_iter().flat_map(|built| built.tokens_of(role));
+        tokens.for_each(|tokens| self.note(role, tokens));
+        same
     }
 
     /// Tokens for a mailbox that is kept open beyond the role's configuration.
