@@ -17,7 +17,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -42,13 +42,45 @@ pub enum Error {
     },
 }
 
-/// Starts logging for the whole process. Keep the guard: dropping it writes what is buffered.
-pub fn start(log: &Log) -> Result<Option<WorkerGuard>, Error> {
+/// The log of this process. Keep it: dropping it writes what is buffered.
+pub struct Logging {
+    _writer: Option<WorkerGuard>,
+    level: LevelSwitch,
+}
+
+impl Logging {
+    /// Changes the level while the process runs.
+    pub fn level(&self) -> LevelSwitch {
+        self.level.clone()
+    }
+}
+
+/// Sets what is logged from now on; clones are the same.
+#[derive(Clone)]
+pub struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
+
+impl LevelSwitch {
+    /// `Proxy.Log.Level` as it is now.
+    pub fn set(&self, level: &str) -> Result<(), Error> {
+        let filter = parse(level)?;
+        // It fails when the log is gone, with the process.
+        let _ = self.0.reload(filter);
+        Ok(())
+    }
+}
+
+/// Starts logging for the whole process.
+pub fn start(log: &Log) -> Result<Logging, Error> {
     let (writer, guard) = writer(log)?;
-    let subscriber = tracing_subscriber::registry().with(layer(log, writer)?);
+    let (layer, level) = layer(log, writer)?;
+    let subscriber = tracing_subscriber::registry().with(layer);
     // A second start in one process (tests) keeps the first one's choice.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(guard)
+    Ok(Logging { _writer: guard, level: LevelSwitch(level) })
+}
+
+fn parse(level: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(level).map_err(|source| Error::Level { level: level.to_owned(), source })
 }
 
 fn writer(log: &Log) -> Result<(BoxMakeWriter, Option<WorkerGuard>), Error> {
@@ -64,18 +96,18 @@ fn writer(log: &Log) -> Result<(BoxMakeWriter, Option<WorkerGuard>), Error> {
     Ok((BoxMakeWriter::new(writer), Some(guard)))
 }
 
-fn layer<S>(log: &Log, writer: BoxMakeWriter) -> Result<Box<dyn Layer<S> + Send + Sync>, Error>
-where
-    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
-{
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|source| Error::Level { level: log.level.clone(), source })?
-        .and(filter_fn(is_safe_to_log));
+/// The layer, and the handle that changes its level.
+type Switched = (Box<dyn Layer<Registry> + Send + Sync>, reload::Handle<EnvFilter, Registry>);
+
+fn layer(log: &Log, writer: BoxMakeWriter) -> Result<Switched, Error> {
+    let (level, handle) = reload::Layer::new(parse(&log.level)?);
+    let filter = level.and(filter_fn(is_safe_to_log));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
-    Ok(match log.format {
+    let layer = match log.format {
         LogFormat::Text => lines.with_target(false).with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    };
+    Ok((layer, handle))
 }
 
 /// False for what another crate says in more detail than it may.
@@ -115,7 +147,7 @@ mod tests {
             BoxMakeWriter::new(move || memory.clone())
         };
         let subscriber =
-            tracing_subscriber::registry().with(layer(&log, writer).expect("valid level"));
+            tracing_subscriber::registry().with(layer(&log, writer).expect("valid level").0);
         tracing::subscriber::with_default(subscriber, say);
         String::from_utf8(memory.0.lock().expect("no panic").clone()).expect("text")
     }
@@ -150,9 +182,37 @@ mod tests {
     }
 
     #[test]
+    fn the_level_can_be_changed_and_other_crates_stay_capped() {
+        let memory = Memory::default();
+        let log = Log { format: LogFormat::Text, level: "info".to_owned(), file: None };
+        let writer = {
+            let memory = memory.clone();
+            BoxMakeWriter::new(move || memory.clone())
+        };
+        let (layer, handle) = layer(&log, writer).expect("valid level");
+        let switch = LevelSwitch(handle);
+        let say = || {
+            tracing::debug!(target: "authbridge", "ours");
+            tracing::debug!(target: "reqwest", "theirs");
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            say();
+            assert!(memory.0.lock().expect("no panic").is_empty());
+            switch.set("debug").expect("valid");
+            say();
+            assert!(switch.set("a=b=c").is_err());
+            switch.set("warn").expect("valid");
+            say();
+        });
+        let text = String::from_utf8(memory.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(text.matches("ours").count(), 1, "{text}");
+        assert!(!text.contains("theirs"), "{text}");
+    }
+
+    #[test]
     fn a_bad_level_names_its_key() {
         let log = Log { format: LogFormat::Text, level: "a=b=c".to_owned(), file: None };
-        let error = start(&log).expect_err("refused").to_string();
+        let error = start(&log).err().expect("refused").to_string();
         assert!(error.contains("Proxy.Log.Level") && error.contains("a=b=c"), "{error}");
     }
 }

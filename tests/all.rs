@@ -16,6 +16,7 @@ mod outsider;
 mod pickup;
 mod postfix;
 mod reading;
+mod reloading;
 mod running;
 mod sending;
 mod tokens;

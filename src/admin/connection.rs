@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::places::Places;
+use super::site::Current;
 use crate::tls::ServerTls;
 
 /// A request's head: a cookie jar of 8 kB and a browser's own fields fit twice.
@@ -54,8 +55,10 @@ pub(super) struct Peer {
 /// One listener's needs.
 pub(super) struct Server {
     pub listener: TcpListener,
-    /// `None` on loopback.
-    pub tls: Option<ServerTls>,
+    /// True on loopback: no TLS.
+    pub is_plain: bool,
+    /// Has the certificate that is shown now.
+    pub site: Current,
     pub router: Router,
     /// Shared by all listeners.
     pub places: Places,
@@ -67,7 +70,8 @@ impl Server {
         let connections = TaskTracker::new();
         while let Some((stream, address)) = self.next(&stopping).await {
             let Some(place) = self.places.take(address.ip()) else { continue };
-            let (tls, router, stopping) = (self.tls.clone(), self.router.clone(), stopping.clone());
+            let tls = (!self.is_plain).then(|| self.site.site().page.tls.clone());
+            let (router, stopping) = (self.router.clone(), stopping.clone());
             connections.spawn(async move {
                 connection(stream, address, tls, router, stopping).await;
                 drop(place);

@@ -9,6 +9,7 @@
 mod assets;
 mod attempts;
 mod condition;
+mod configuration;
 mod connection;
 mod csv;
 mod frame;
@@ -22,6 +23,7 @@ mod places;
 mod plots;
 pub mod report;
 mod role_page;
+mod serving;
 mod sessions;
 mod sign_in_page;
 mod site;
@@ -34,14 +36,14 @@ mod units;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::connection::Server;
-use self::places::Places;
+pub use self::configuration::LoadState;
 use self::report::RoleReport;
-use self::site::Site;
+pub use self::serving::{Prepared, WebPage};
+pub use self::site::Visitors;
 use crate::oauth::sign_in::Wanted;
 use crate::oauth::{Accounts, Expiry, TokenSource};
 use crate::secret::Secret;
@@ -104,6 +106,8 @@ pub struct Page {
     pub actions: Arc<dyn Actions>,
     /// For addresses off loopback, where the page is served over TLS.
     pub tls: ServerTls,
+    /// Whether the configuration on the disk is the one in force.
+    pub load_state: Arc<LoadState>,
 }
 
 /// Why the page can't be served.
@@ -124,12 +128,15 @@ pub enum Error {
 pub struct AdminListeners {
     listeners: Vec<TcpListener>,
     bound: Vec<SocketAddr>,
+    /// As configured: port 0 stands for any.
+    asked: Vec<SocketAddr>,
 }
 
 impl AdminListeners {
     /// Listens on every address.
     pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, Error> {
-        let mut all = Self { listeners: Vec::new(), bound: Vec::new() };
+        let asked = addresses.to_vec();
+        let mut all = Self { listeners: Vec::new(), bound: Vec::new(), asked };
         for &address in addresses {
             let failed = |source| Error::Listen { address, source };
             let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -146,20 +153,12 @@ impl AdminListeners {
 
     /// Serves until `stopping`. `/healthz/ready` is ready from here on, until `stopping`.
     pub async fn serve(self, page: Page, stopping: CancellationToken) {
-        let tls = page.tls.clone();
-        let site = Arc::new(Site::new(page, stopping.clone()));
-        let router = site::router(&site);
-        let places = Places::default();
-        let servers = self.listeners.into_iter().zip(&self.bound).map(|(listener, address)| {
-            let server = Server {
-                listener,
-                tls: (!is_plain(address)).then(|| tls.clone()),
-                router: router.clone(),
-                places: places.clone(),
-            };
-            server.run(stopping.clone())
-        });
-        join_all(servers).await;
+        self.start(page, stopping).finished().await;
+    }
+
+    /// The same in the background, so that page and addresses can be changed.
+    pub fn start(self, page: Page, stopping: CancellationToken) -> WebPage {
+        WebPage::start(self, page, stopping)
     }
 }
 

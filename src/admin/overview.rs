@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
 use super::condition::{self, Condition};
+use super::configuration;
 use super::frame::{self, Refresh, badge, csrf};
 use super::plots::plots;
 use super::site::{Member, Site};
@@ -31,6 +32,7 @@ pub(super) async fn show(State(site): State<Arc<Site>>, member: Member) -> Respo
     let accounts = tables::accounts(&site, now).await;
     let body = html! {
         h1 { "Overview" }
+        (configuration::line(&site, now))
         (roles(&site, &member, &snapshot, now))
         (spool_page::section(&site, now).await)
         (expiring(&site, now).await)

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
+use arc_swap::ArcSwap;
+use axum::extract::{DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -34,10 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The page's script says that it, not a person, asks.
 const SCRIPT_FIELD: &str = "x-authbridge-live";
 
-/// What all handlers share.
+/// What all handlers share, for one configuration.
 pub(super) struct Site {
     pub page: Page,
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     pub jobs: Arc<Jobs>,
     pub attempts: Arc<Attempts>,
     pub started: Instant,
@@ -48,11 +49,27 @@ impl Site {
     pub fn new(page: Page, stopping: CancellationToken) -> Self {
         Self {
             page,
-            sessions: Sessions::default(),
+            sessions: Arc::default(),
             jobs: Arc::default(),
             attempts: Arc::default(),
             started: Instant::now(),
             stopping,
+        }
+    }
+
+    /// The same site for another configuration: who has logged in and what runs stays.
+    pub fn renewed(&self, page: Page, visitors: Visitors) -> Self {
+        let sessions = match visitors {
+            Visitors::Stay => Arc::clone(&self.sessions),
+            Visitors::LogInAgain => Arc::default(),
+        };
+        Self {
+            page,
+            sessions,
+            jobs: Arc::clone(&self.jobs),
+            attempts: Arc::clone(&self.attempts),
+            started: self.started,
+            stopping: self.stopping.clone(),
         }
     }
 
@@ -62,8 +79,42 @@ impl Site {
     }
 }
 
+/// What a new configuration means for those who have logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visitors {
+    /// Their sessions go on.
+    Stay,
+    /// The password is another one.
+    LogInAgain,
+}
+
+/// The site of the configuration in force; clones are the same. Handlers get the [`Site`] itself,
+/// so that one answer never mixes two configurations.
+#[derive(Clone)]
+pub(super) struct Current(Arc<ArcSwap<Site>>);
+
+impl Current {
+    pub fn new(site: Site) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(site)))
+    }
+
+    pub fn site(&self) -> Arc<Site> {
+        self.0.load_full()
+    }
+
+    pub fn replace(&self, site: Site) {
+        self.0.store(Arc::new(site));
+    }
+}
+
+impl FromRef<Current> for Arc<Site> {
+    fn from_ref(current: &Current) -> Self {
+        current.site()
+    }
+}
+
 /// All routes behind the gate.
-pub(super) fn router(site: &Arc<Site>) -> Router {
+pub(super) fn router(site: &Current) -> Router {
     Router::new()
         .route("/", get(overview::show))
         .route("/role/{name}", get(role_page::show))
@@ -91,8 +142,8 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
         .route("/static/icon.svg", get(assets::icon))
         .fallback(missing)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(Arc::clone(site), gate))
-        .with_state(Arc::clone(site))
+        .layer(middleware::from_fn_with_state(site.clone(), gate))
+        .with_state(site.clone())
 }
 
 async fn gate(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
@@ -150,16 +201,17 @@ pub(super) struct Member {
     pub csrf: Secret,
 }
 
-impl FromRequestParts<Arc<Site>> for Member {
+impl FromRequestParts<Current> for Member {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, current: &Current) -> Result<Self, Response> {
+        let site = current.site();
         let presence = match parts.headers.contains_key(SCRIPT_FIELD) {
             true => Presence::Script,
             false => Presence::Person,
         };
         let tls = parts.extensions.get::<Peer>().is_some_and(|peer| peer.tls);
-        let csrf = cookie(site, &parts.headers, tls)
+        let csrf = cookie(&site, &parts.headers, tls)
             .and_then(|cookie| site.sessions.csrf(cookie, presence, Instant::now()));
         csrf.map(|csrf| Self { csrf }).ok_or_else(|| see_other("/login"))
     }
@@ -179,18 +231,19 @@ impl Posted {
     }
 }
 
-impl FromRequest<Arc<Site>> for Posted {
+impl FromRequest<Current> for Posted {
     type Rejection = Response;
 
-    async fn from_request(request: Request, site: &Arc<Site>) -> Result<Self, Response> {
+    async fn from_request(request: Request, current: &Current) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let member = Member::from_request_parts(&mut parts, site).await?;
-        let fields = fields(Request::from_parts(parts, body), site).await?;
+        let member = Member::from_request_parts(&mut parts, current).await?;
+        let site = current.site();
+        let fields = fields(Request::from_parts(parts, body), &site).await?;
         // Compared in constant time: Secret's equality is.
         if Secret::new(field(&fields, "csrf")) != member.csrf {
             let text = "This form is not of your session, so nothing was done: it was opened \
                         before the last login. Go back, reload the page and press the button again.";
-            return Err(frame::notice(site, &member, StatusCode::FORBIDDEN, "Not done", text));
+            return Err(frame::notice(&site, &member, StatusCode::FORBIDDEN, "Not done", text));
         }
         Ok(Self { fields, member })
     }

@@ -4,6 +4,7 @@ mod attacks;
 mod spool;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::condition::tests::{Known, role};
 use super::report::{RoleReport, Step, Subject, Verdict};
-use super::{Actions, AdminListeners, Page, RoleInfo};
+use super::{Actions, AdminListeners, LoadState, Page, RoleInfo, Visitors, WebPage};
 use crate::config::{Cloud, UpstreamNet};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::sign_in::Wanted;
@@ -59,7 +60,8 @@ struct Served {
     address: SocketAddr,
     stopping: CancellationToken,
     server: JoinHandle<()>,
-    _folder: TempDir,
+    web: Arc<WebPage>,
+    folder: TempDir,
 }
 
 struct Answer {
@@ -111,18 +113,12 @@ fn roles() -> Vec<RoleInfo> {
     vec![role(Known { subjects: vec![subject], expiries: vec![expiry] }), public]
 }
 
-async fn serve() -> Served {
-    serve_with(None).await
-}
-
-async fn serve_with(queue: Option<Queue>) -> Served {
-    crate::tls::install_provider();
-    let folder = tempfile::tempdir().expect("folder");
-    let file = |name: &str| folder.path().join(name);
+fn page(folder: &Path, queue: Option<Queue>) -> Page {
+    let file = |name: &str| folder.join(name);
     let client_tls = ClientTls::new(None).expect("roots");
     let http = HttpClient::new(&client_tls, &UpstreamNet::default()).expect("client");
     let cache = CacheFile::new(file("msal.cache"), file("tokens.key"));
-    let page = Page {
+    Page {
         roles: roles(),
         logins: vec!["erp".to_owned()],
         activity: Activity::new(),
@@ -133,13 +129,26 @@ async fn serve_with(queue: Option<Queue>) -> Served {
         queue,
         actions: Arc::new(Fixed),
         tls: ServerTls::self_signed(&file("certs")).expect("made"),
-    };
+        load_state: Arc::new(LoadState::new(SystemTime::now())),
+    }
+}
+
+async fn serve() -> Served {
+    serve_with(None).await
+}
+
+async fn serve_with(queue: Option<Queue>) -> Served {
+    crate::tls::install_provider();
+    let folder = tempfile::tempdir().expect("folder");
+    let page = page(folder.path(), queue);
     let listeners = AdminListeners::bind(&["127.0.0.1:0".parse().expect("address")]).await;
     let listeners = listeners.expect("bound");
     let address = listeners.bound()[0];
     let stopping = CancellationToken::new();
-    let server = tokio::spawn(listeners.serve(page, stopping.clone()));
-    Served { address, stopping, server, _folder: folder }
+    let web = Arc::new(listeners.start(page, stopping.clone()));
+    let served = Arc::clone(&web);
+    let server = tokio::spawn(async move { served.finished().await });
+    Served { address, stopping, server, web, folder }
 }
 
 impl Served {
@@ -425,6 +434,39 @@ async fn heads_and_bodies_have_an_end() {
     assert_eq!(served.post("/verify", &cookie, &body).await.status, 413);
     assert_eq!(served.post("/login", "", &body).await.status, 413);
     assert_eq!(served.get("/healthz", "").await.status, 200, "it still serves");
+}
+
+#[tokio::test]
+async fn another_configuration_keeps_who_has_logged_in_unless_the_password_changed() {
+    let mut served = serve().await;
+    let (cookie, _) = served.log_in().await;
+    let old = served.address;
+    let listen = [old, "127.0.0.1:0".parse().expect("address")];
+    let fresh = Page { roles: Vec::new(), ..page(served.folder.path(), None) };
+    let state = Arc::clone(&fresh.load_state);
+    let prepared = served.web.prepare(&listen).await.expect("free");
+    assert!(served.get("/", &cookie).await.body.contains("Mail.Sending"), "not yet");
+    let (added, removed) = served.web.apply(prepared, fresh, Visitors::Stay);
+    assert_eq!((added.len(), removed.len()), (1, 0));
+    let body = served.get("/", &cookie).await.body;
+    assert!(body.contains("No role is on") && !body.contains("can't be used"), "{body}");
+    state.refused(SystemTime::now(), "proxy.toml:2: Proxy.<b>");
+    let body = served.get("/", &cookie).await.body;
+    let told = "First mistake: proxy.toml:2: Proxy.&lt;b&gt;";
+    assert!(body.contains("stays in force") && body.contains(told), "{body}");
+    state.loaded(SystemTime::now());
+    assert!(!served.get("/", &cookie).await.body.contains("stays in force"));
+    // The first address goes, and everybody logs in again.
+    let prepared = served.web.prepare(&added).await.expect("the same");
+    let fresh = page(served.folder.path(), None);
+    let (new, gone) = served.web.apply(prepared, fresh, Visitors::LogInAgain);
+    assert_eq!((new, gone), (Vec::new(), vec![old]));
+    while TcpStream::connect(old).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    served.address = added[0];
+    assert_eq!(served.web.bound(), added);
+    assert_eq!(served.get("/", &cookie).await.status, 303);
 }
 
 #[tokio::test]

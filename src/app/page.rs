@@ -12,41 +12,46 @@ mod password;
 use std::sync::Arc;
 
 use self::buttons::Buttons;
+pub(super) use self::buttons::administrator;
 pub use self::password::FILE as PASSWORD_FILE;
 pub(super) use self::password::{PasswordError, password};
 use super::Error;
 use super::roles::Built;
 use super::verify::Verifier;
 use super::warnings::shown_expiry;
-use crate::admin::Page;
+use crate::admin::{LoadState, Page};
 use crate::config::Config;
-use crate::secret::Secret;
+use crate::frontend::login::Logins;
 use crate::store::queue::Queue;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
 use crate::tls::{ClientTls, ServerTls};
 
 /// What the page is built from.
-pub(super) struct Parts {
-    pub built: Built,
+pub(super) struct Parts<'a> {
+    pub built: &'a Built,
     pub activity: Arc<Activity>,
     pub tls: ServerTls,
-    pub password_hash: Secret,
+    /// Checks the page's password; lock-outs last longer than a configuration.
+    pub logins: Arc<Logins>,
+    pub load_state: Arc<LoadState>,
+    /// What waits to be sent.
     pub queue: Option<Queue>,
 }
 
 /// The page of this configuration.
-pub(super) fn build(config: &Config, _tls: &ClientTls, parts: Parts) -> Result<Page, Error> {
+pub(super) fn build(config: &Config, _tls: &ClientTls, parts: Parts<'_>) -> Result<Page, Error> {
     Ok(Page {
         roles: described::roles(config, &parts.built.tokens),
         logins: config.clients.iter().map(|client| client.login.clone()).collect(),
         activity: parts.activity,
         recorder: Recorder::install(),
-        accounts: parts.built.accounts,
+        accounts: parts.built.accounts.clone(),
         expiries: shown_expiry(config, &parts.tls).into_iter().collect(),
         host_names: certificate::names(config),
         queue: parts.queue,
-        actions: Arc::new(Buttons::new(Verifier::new(config)?, parts.password_hash)),
+        actions: Arc::new(Buttons::new(Verifier::new(config)?, parts.logins)),
         tls: parts.tls,
+        load_state: parts.load_state,
     })
 }

@@ -1,21 +1,23 @@
 //! From a checked role to the object that does its work.
 //!
-//! Danger: two roles that share an object share its mailbox. Rule: each role has its own token
-//! source and its own upstream; only the HTTP client, the trusted roots and the turns at a mailbox
-//! are common.
+//! Danger: two roles that share an object share its mailbox; a role that is built anew without need
+//! loses its connections and tokens. Rule: each role has its own token source and its own upstream;
+//! only the HTTP client, the trusted roots and the turns at a mailbox are common. A role whose
+//! configuration, and all that it depends on, is as before keeps its object.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::reload::{Snapshot, of_receiving, of_sending};
+use super::renewed::Sources;
 use super::{Error, HOST_NAME};
 use crate::config::{
     Config, MailServer, Microsoft365, ReceivingKind, ReceivingRole, SendingKind, SendingRole,
-    ServerAuth,
+    ServerAuth, UpstreamNet,
 };
 use crate::mail::{Roles, Submission, Upstream};
 use crate::oauth::msal::CacheFile;
 use crate::oauth::{self, Accounts, HttpClient, Service, TokenSource};
 use crate::spool::{Route, Spool};
-use crate::store::Store;
 use crate::store::handovers::Handovers;
 use crate::tls::ClientTls;
 use crate::upstream::graph::{
@@ -37,8 +39,45 @@ pub(super) struct Builder {
     /// Where messages of unknown outcome are noted; `None` for one who only proves logins.
     handovers: Option<Handovers>,
     accounts: Accounts,
+    /// The token sources of mailboxes that outlive a configuration.
+    lasting: Sources,
     /// The token source of each role that has been built.
     sources: Mutex<Vec<(String, Arc<dyn TokenSource>)>>,
+}
+
+/// The way to the services: one client for all roles, made anew only when its settings change.
+#[derive(Clone)]
+pub(super) struct Net {
+    settings: UpstreamNet,
+    pub tls: ClientTls,
+    http: HttpClient,
+    pub accounts: Accounts,
+    /// The same in clones.
+    made: Arc<()>,
+}
+
+impl Net {
+    /// The trusted roots, the proxy, and who has signed in.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let tls = ClientTls::new(config.upstream.ca_path.as_deref())?;
+        let http = HttpClient::new(&tls, &config.upstream)?;
+        let accounts = accounts(config, &http);
+        let made = Arc::new(());
+        Ok(Self { settings: config.upstream.clone(), tls, http, accounts, made })
+    }
+}
+
+/// What roles of all configurations share.
+#[derive(Clone, Default)]
+pub(super) struct Common {
+    /// Whose turn it is at a mailbox.
+    pub turns: Turns,
+    /// The mailboxes that we serve ourselves.
+    pub engines: Option<Engines>,
+    /// Where messages of unknown outcome are noted.
+    pub handovers: Option<Handovers>,
+    /// Token sources of those mailboxes.
+    pub lasting: Sources,
 }
 
 /// All roles, and what the page shows about them.
@@ -51,27 +90,89 @@ pub(super) struct Built {
     pub tokens: Vec<(String, Arc<dyn TokenSource>)>,
     /// Who has signed in.
     pub accounts: Accounts,
+    /// Roles that were made, not taken over.
+    pub rebuilt: Vec<String>,
+    /// The way to the services.
+    pub net: Net,
+    /// The receiving roles, for the next configuration.
+    received: Vec<(ReceivingRole, Arc<dyn Upstream>)>,
+    /// What was in the files that roles name.
+    files: Snapshot,
+    max_message: u64,
 }
 
-/// All roles that are on.
+impl Built {
+    /// The way to the services for another configuration: the same, where that will do.
+    pub fn net_for(&self, config: &Config, files: &Snapshot) -> Result<Net, Error> {
+        let roots: Vec<_> = config.upstream.ca_path.iter().cloned().collect();
+        match config.upstream == self.net.settings && files.agrees_on(&self.files, &roots) {
+            true => Ok(self.net.clone()),
+            false => Net::new(config),
+        }
+    }
+
+    fn sends(&self, role: &SendingRole, files: &Snapshot) -> Option<Arc<dyn Submission>> {
+        let same = self.sending.iter().find(|route| route.role == *role)?;
+        let agrees = files.agrees_on(&self.files, &of_sending(role));
+        agrees.then(|| Arc::clone(&same.upstream))
+    }
+
+    fn receives(
+        &self,
+        role: &ReceivingRole,
+        files: &Snapshot,
+        max_message: u64,
+    ) -> Option<Arc<dyn Upstream>> {
+        let (_, same) = self.received.iter().find(|(known, _)| known == role)?;
+        let agrees = files.agrees_on(&self.files, &of_receiving(role));
+        (agrees && max_message == self.max_message).then(|| Arc::clone(same))
+    }
+
+    /// The token sources of a role that is taken over.
+    fn tokens_of(&self, role: &str) -> impl Iterator<Item = &Arc<dyn TokenSource>> {
+        self.tokens.iter().filter(move |(name, _)| name == role).map(|(_, tokens)| tokens)
+    }
+}
+
+/// All roles that are on; those that are as `before` are taken over. `files`: what was in the files
+/// that the configuration names.
 pub(super) fn build(
     config: &Config,
-    tls: &ClientTls,
-    store: Option<Store>,
-    handovers: Option<Handovers>,
+    net: Net,
+    common: Common,
+    files: Snapshot,
+    before: Option<&Built>,
 ) -> Result<Built, Error> {
-    let engines = store.map(Engines::new);
-    let builder = Builder { engines, handovers, ..Builder::new(config, tls)? };
-    let mut sending = Vec::new();
+    let before = before.filter(|built| Arc::ptr_eq(&built.net.made, &net.made));
+    let builder = Builder::of(config, &net, common);
+    let max_message = config.limits.max_message_bytes;
+    let (mut rebuilt, mut sending) = (Vec::new(), Vec::new());
     for role in &config.sending {
-        sending.push(Route { role: role.clone(), upstream: builder.sending(role)? });
+        let upstream = match before.and_then(|built| built.sends(role, &files)) {
+            Some(same) => builder.taken_over(before, &role.name, same),
+            None => {
+                rebuilt.push(role.name.clone());
+                builder.sending(role)?
+            }
+        };
+        sending.push(Route { role: role.clone(), upstream });
     }
-    let mut receiving = Roles::default();
+    let (mut receiving, mut received) = (Roles::default(), Vec::new());
     for role in &config.receiving {
-        receiving.add_receiving(&role.name, builder.receiving(role)?);
+        let same = before.and_then(|built| built.receives(role, &files, max_message));
+        let upstream = match same {
+            Some(same) => builder.taken_over(before, &role.name, same),
+            None => {
+                rebuilt.push(role.name.clone());
+                builder.receiving(role)?
+            }
+        };
+        receiving.add_receiving(&role.name, Arc::clone(&upstream));
+        received.push((role.clone(), upstream));
     }
     let tokens = builder.sources.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Built { receiving, sending, tokens, accounts: builder.accounts })
+    let accounts = builder.accounts;
+    Ok(Built { receiving, sending, tokens, accounts, rebuilt, net, received, files, max_message })
 }
 
 /// The roles as sessions see them: those that send stand behind the spool.
@@ -99,18 +200,25 @@ impl Builder {
     /// The HTTP client and the trusted roots that all roles share.
     pub(super) fn new(config: &Config, tls: &ClientTls) -> Result<Self, Error> {
         let http = HttpClient::new(tls, &config.upstream)?;
-        let max_message = config.limits.max_message_bytes;
         let accounts = accounts(config, &http);
-        Ok(Self {
-            tls: tls.clone(),
-            http,
-            turns: Turns::default(),
-            max_message,
-            engines: None,
-            handovers: None,
-            accounts,
+        let settings = config.upstream.clone();
+        let net = Net { settings, tls: tls.clone(), http, accounts, made: Arc::new(()) };
+        Ok(Self::of(config, &net, Common::default()))
+    }
+
+    fn of(config: &Config, net: &Net, common: Common) -> Self {
+        let Common { turns, engines, handovers, lasting } = common;
+        Self {
+            tls: net.tls.clone(),
+            http: net.http.clone(),
+            turns,
+            max_message: config.limits.max_message_bytes,
+            engines,
+            handovers,
+            accounts: net.accounts.clone(),
+            lasting,
             sources: Mutex::default(),
-        })
+        }
     }
 
     /// A sending role.
@@ -165,6 +273,23 @@ impl Builder {
         Ok(tokens)
     }
 
+    /// A role's object of the configuration before, its tokens with it.
+    fn taken_over<T>(&self, before: Option<&Built>, role: &str, same: T) -> T {
+        let tokens = before.into_iter().flat_map(|built| built.tokens_of(role));
+        tokens.for_each(|tokens| self.note(role, tokens));
+        same
+    }
+
+    /// Tokens for a mailbox that is kept open beyond the role's configuration.
+    fn lasting_tokens(
+        &self,
+        role: &str,
+        account: &Microsoft365,
+    ) -> Result<Arc<dyn TokenSource>, Error> {
+        let tokens = self.graph_tokens(role, account, Service::GraphReading)?;
+        Ok(self.lasting.of(role, account, tokens))
+    }
+
     fn note(&self, role: &str, tokens: &Arc<dyn TokenSource>) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.push((role.to_owned(), Arc::clone(tokens)));
@@ -194,7 +319,7 @@ impl Builder {
                     name,
                     account,
                     settings,
-                    self.graph_tokens(name, account, Service::GraphReading)?,
+                    self.lasting_tokens(name, account)?,
                     self.http.clone(),
                     &self.turns,
                     self.engines.as_ref().ok_or_else(none)?,

@@ -10,16 +10,19 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::{ConfigFiles, Failure};
-use crate::app::{self, App};
+use crate::app::{self, App, Reloads};
 use crate::config::{Config, Loaded};
 use crate::frontend::listener::Bound;
+use crate::platform::ReloadSignal;
+use crate::secret::Secret;
 use crate::{admin, platform, telemetry};
 
 /// Serve until SIGINT or SIGTERM (Ctrl-C on Windows)
 ///
 /// Checks the configuration, prints the listeners, the web page's address and what each role does,
 /// and serves. At the first start it prints the web page's password, this once. Asked to stop, it
-/// finishes messages in flight first. Logs go to stderr, or to Proxy.Log.File.
+/// finishes messages in flight first. SIGHUP or a changed file reloads the configuration without
+/// dropping sessions; one with mistakes changes nothing. Logs go to stderr, or to Proxy.Log.File.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -28,14 +31,25 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let loaded = args.config.load()?;
+    let request = args.config.request();
+    let found = app::read(&request);
+    let loaded = found.loaded.clone()?;
     // Dropped last: it writes what the log still holds.
-    let _log = telemetry::start(&loaded.config.log).map_err(|e| Failure::Usage(e.into()))?;
+    let log = telemetry::start(&loaded.config.log).map_err(|e| Failure::Usage(e.into()))?;
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't start")?;
-    runtime.block_on(serve(&loaded))
+    runtime.block_on(async {
+        // First: until then SIGHUP ends the process.
+        let signal = ReloadSignal::new().context("SIGHUP can't be received")?;
+        let (level, on_password) = (log.level(), show_password as fn(&Config, &Secret));
+        serve(&loaded, Reloads { request, found, signal, level, on_password }).await
+    })
 }
 
-async fn serve(loaded: &Loaded) -> Result<(), Failure> {
+fn show_password(config: &Config, password: &Secret) {
+    print(&password_text(config, password));
+}
+
+async fn serve(loaded: &Loaded, reloads: Reloads) -> Result<(), Failure> {
     let app = App::start(&loaded.config).await.map_err(|error| Failure::Failed(error.into()))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -49,7 +63,7 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
             tracing::error!(%error, "signals can't be received; stopping");
         }
     };
-    app.serve(stop).await;
+    app.serve_reloading(stop, reloads).await;
     Ok(())
 }
 
@@ -82,14 +96,17 @@ fn table(config: &Config, app: &App) -> String {
         let _ = writeln!(text, "  {role}");
     }
     if let Some(password) = app.first_password() {
-        let _ = write!(
-            text,
-            "\nThe web page's password is shown this once. Only its hash is kept, in {}; delete that \
-             file and restart to get another one.\n  password {}\n",
-            config.state_directory.join(app::PAGE_PASSWORD_FILE).display(),
-            password.expose()
-        );
+        text.push_str(&password_text(config, password));
     }
     text.push_str("\nready\n");
     text
+}
+
+fn password_text(config: &Config, password: &Secret) -> String {
+    format!(
+        "\nThe web page's password is shown this once. Only its hash is kept, in {}; delete that \
+         file and restart to get another one.\n  password {}\n",
+        config.state_directory.join(app::PAGE_PASSWORD_FILE).display(),
+        password.expose()
+    )
 }

@@ -79,7 +79,7 @@ pub struct Listen {
 pub type ListenAddress = SocketAddr;
 
 /// The listeners' own certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// PEM certificate chain, or a PKCS#12 file that holds the key too.
     pub certificate: PathBuf,
@@ -88,7 +88,7 @@ pub struct TlsFiles {
 }
 
 /// The web page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens; empty: off.
     pub listen: Vec<ListenAddress>,
@@ -106,7 +106,7 @@ pub struct MsalCache {
 }
 
 /// A login that local applications use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The login, or `*@example.com`.
     pub login: String,
@@ -121,7 +121,7 @@ pub struct Client {
 }
 
 /// How a client's password is checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientPassword {
     /// An Argon2 hash in PHC form.
     Hash(Secret),
@@ -543,7 +543,7 @@ pub struct Limits {
 }
 
 /// `Proxy.Upstream.*`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamNet {
     /// PEM file of extra trusted roots.
     pub ca_path: Option<PathBuf>,

@@ -2,17 +2,19 @@
 //!
 //! Danger: a listener that ends at the first error stops all mail, and one that takes every
 //! connection is stopped by whoever opens enough of them. Rule: an accept loop ends only when the
-//! process stops; connections beyond the limits are told so in their protocol's words and closed;
+//! process stops or its address leaves the configuration ([`swap`]); connections beyond the limits are told so in their protocol's words and closed;
 //! at shutdown sessions get their grace and no more.
 
 mod admission;
 mod bind;
+mod swap;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -28,6 +30,9 @@ use crate::config::Listen;
 use crate::mail::SessionId;
 use admission::{Admission, Admitted, refuse};
 pub use bind::ListenError;
+use bind::Opened;
+use swap::Open;
+pub use swap::{Moved, Prepared};
 
 /// First and longest pause after an accept that failed for want of files or memory: sessions that
 /// end free some.
@@ -72,7 +77,7 @@ pub struct Bound {
 /// Listeners that accept nothing yet.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: Vec<TcpListener>,
+    opened: Vec<Opened>,
     bound: Vec<Bound>,
 }
 
@@ -98,17 +103,12 @@ impl Listeners {
             tracker: TaskTracker::new(),
             cut: CancellationToken::new(),
             admission: Arc::new(Admission::default()),
+            contexts,
+            stopping,
+            open: Arc::default(),
         };
-        for (socket, bound) in self.sockets.into_iter().zip(self.bound) {
-            let listener = Listener {
-                socket,
-                bound,
-                contexts: contexts.clone(),
-                stopping: stopping.clone(),
-                sessions: sessions.clone(),
-            };
-            sessions.tracker.spawn(listener.accept_all());
-        }
+        let open = self.opened.into_iter().map(|opened| sessions.accept_on(opened)).collect();
+        sessions.remember(open);
         sessions
     }
 }
@@ -120,9 +120,25 @@ pub struct Sessions {
     /// Ends sessions whose grace is over.
     cut: CancellationToken,
     admission: Arc<Admission>,
+    contexts: watch::Receiver<Arc<Context>>,
+    stopping: CancellationToken,
+    /// Where clients are accepted now.
+    open: Arc<Mutex<Vec<Open>>>,
 }
 
 impl Sessions {
+    fn accept_on(&self, opened: Opened) -> Open {
+        let Opened { asked, socket, bound } = opened;
+        let open = Open::new(asked, bound);
+        let listener = Listener { socket, open: open.clone(), sessions: self.clone() };
+        self.tracker.spawn(listener.accept_all());
+        open
+    }
+
+    fn remember(&self, open: Vec<Open>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+    }
+
     /// How many clients are connected.
     pub fn count(&self) -> usize {
         self.admission.count()
@@ -145,9 +161,7 @@ impl Sessions {
 /// One accept loop.
 struct Listener {
     socket: TcpListener,
-    bound: Bound,
-    contexts: watch::Receiver<Arc<Context>>,
-    stopping: CancellationToken,
+    open: Open,
     sessions: Sessions,
 }
 
@@ -157,8 +171,9 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => return,
+                () = self.sessions.stopping.cancelled() => return,
                 () = self.sessions.cut.cancelled() => return,
+                () = self.open.closed() => return self.accept_last(),
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
@@ -168,7 +183,8 @@ impl Listener {
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(address = %self.bound.address, "accept failed: {error}");
+                    let address = self.open.bound().address;
+                    tracing::warn!(%address, "accept failed: {error}");
                     sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF.1);
                 }
@@ -176,13 +192,22 @@ impl Listener {
         }
     }
 
+    /// Who was connecting when the address left the configuration is served: the system has told
+    /// them already that somebody is here.
+    fn accept_last(&self) {
+        while let Some(Ok((stream, address))) = self.socket.accept().now_or_never() {
+            self.start(stream, address);
+        }
+    }
+
     fn start(&self, stream: TcpStream, address: SocketAddr) {
-        let context = Arc::clone(&self.contexts.borrow());
+        let context = Arc::clone(&self.sessions.contexts.borrow());
+        let bound = self.open.bound();
         let admitted = match Admission::admit(&self.sessions.admission, address, &context.limits) {
             Ok(admitted) => admitted,
             Err(full) => {
-                tracing::warn!(client = %address, protocol = %self.bound.protocol, "refused: {full}");
-                return refuse(stream, self.bound);
+                tracing::warn!(client = %address, protocol = %bound.protocol, "refused: {full}");
+                return refuse(stream, bound);
             }
         };
         let Ok(local) = stream.local_addr() else { return };
@@ -190,10 +215,10 @@ impl Listener {
         let span = tracing::info_span!(
             "session",
             id = %peer.session,
-            protocol = %self.bound.protocol,
+            protocol = %bound.protocol,
             client = %address
         );
-        let session = run(context, self.bound, peer, stream);
+        let session = run(context, bound, peer, stream);
         let session = until_cut(self.sessions.cut.clone(), admitted, session);
         self.sessions.tracker.spawn(session.instrument(span));
     }

@@ -57,6 +57,23 @@ pub async fn stop_requested() -> io::Result<()> {
     native::stop_requested().await
 }
 
+/// The request to read the configuration again: SIGHUP. Nobody can ask on Windows, where a changed file
+/// does it.
+#[derive(Debug)]
+pub struct ReloadSignal(native::ReloadSignal);
+
+impl ReloadSignal {
+    /// From here on SIGHUP no longer ends the process.
+    pub fn new() -> io::Result<Self> {
+        native::ReloadSignal::new().map(Self)
+    }
+
+    /// Waits for the next one; several that came meanwhile are one.
+    pub async fn received(&mut self) {
+        self.0.received().await;
+    }
+}
+
 /// Raises the limit of open files as far as the system allows, and returns it where there is one.
 pub fn raise_open_file_limit() -> Option<u64> {
     native::raise_open_file_limit()

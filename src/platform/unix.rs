@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{DpapiError, DpapiScope};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// inotify(7) does, `IN_CLOSE_WRITE`; others do not.
 pub(super) const TELLS_OF_CLOSING: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -83,15 +83,26 @@ pub(super) fn create_private_directory(path: &Path) -> io::Result<()> {
 pub(super) async fn stop_requested() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            // Its default would end the process and every session with it.
-            _ = hang_up.recv() => tracing::warn!(
-                "SIGHUP: this version does not reload its configuration; restart it instead"
-            ),
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// SIGHUP; its default would end the process and every session with it.
+#[derive(Debug)]
+pub(super) struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    pub(super) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    pub(super) async fn received(&mut self) {
+        // `None` would mean that none can come any more.
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

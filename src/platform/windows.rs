@@ -59,6 +59,20 @@ pub(super) async fn stop_requested() -> io::Result<()> {
     Ok(())
 }
 
+/// There is no SIGHUP.
+#[derive(Debug)]
+pub(super) struct ReloadSignal;
+
+impl ReloadSignal {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(super) async fn received(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Windows sets no such limit on sockets.
 pub(super) fn raise_open_file_limit() -> Option<u64> {
     None

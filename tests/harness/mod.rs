@@ -105,6 +105,14 @@ impl Proxy {
         self.child.id()
     }
 
+    /// Puts another configuration in the place of its file, as an editor does; the log tells what
+    /// becomes of it.
+    pub fn configure(&self, configuration: &str) {
+        let (file, new) = (self.folder.path().join("proxy.toml"), self.folder.path().join("new"));
+        std::fs::write(&new, complete(self.folder.path(), configuration)).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
     /// Waits until the log contains `text`.
     pub fn wait_for_log(&self, text: &str) {
         wait_until(&format!("{text:?} in the log:\n{}", self.log()), || self.log().contains(text));

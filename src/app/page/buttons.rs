@@ -1,6 +1,7 @@
 //! What the page's buttons do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -18,19 +19,24 @@ const LOGIN: &str = "admin";
 /// The proofs of `check`, and the password check of mail clients with its lock-out and equal times.
 pub(super) struct Buttons {
     verifier: Verifier,
-    logins: Logins,
+    logins: Arc<Logins>,
+}
+
+/// Who logs in to the page.
+pub(in crate::app) fn administrator(password_hash: &Secret) -> Client {
+    Client {
+        login: LOGIN.to_owned(),
+        password: ClientPassword::Hash(password_hash.clone()),
+        sending: String::new(),
+        receiving: String::new(),
+        allowed_senders: None,
+    }
 }
 
 impl Buttons {
-    pub fn new(verifier: Verifier, password_hash: Secret) -> Self {
-        let admin = Client {
-            login: LOGIN.to_owned(),
-            password: ClientPassword::Hash(password_hash),
-            sending: String::new(),
-            receiving: String::new(),
-            allowed_senders: None,
-        };
-        Self { verifier, logins: Logins::new(vec![admin]) }
+    /// `logins` knows the [`administrator`].
+    pub fn new(verifier: Verifier, logins: Arc<Logins>) -> Self {
+        Self { verifier, logins }
     }
 }
 

@@ -24,21 +24,53 @@ pub struct ListenError {
     pub problems: Vec<String>,
 }
 
+/// An address as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The last word of its key.
+    key: &'static str,
+    pub protocol: Protocol,
+    pub tls: bool,
+    /// Port 0 stands for any.
+    pub address: SocketAddr,
+}
+
+/// A socket that accepts nothing yet.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub asked: Asked,
+    pub socket: TcpListener,
+    pub bound: Bound,
+}
+
 pub(super) fn all(listen: &Listen) -> Result<Listeners, ListenError> {
-    let mut listeners = Listeners { sockets: Vec::new(), bound: Vec::new() };
-    let mut problems = Vec::new();
-    for (key, protocol, tls, addresses) in table(listen) {
-        for address in addresses {
-            match open(*address) {
-                Ok((socket, address)) => {
-                    listeners.sockets.push(socket);
-                    listeners.bound.push(Bound { protocol, tls, address });
-                }
-                Err(error) => problems.push(problem(key, *address, &error)),
+    let opened = open_all(asked(listen))?;
+    let bound = opened.iter().map(|opened| opened.bound).collect();
+    Ok(Listeners { opened, bound })
+}
+
+/// Every address that is configured.
+pub(super) fn asked(listen: &Listen) -> Vec<Asked> {
+    let row = |(key, protocol, tls, addresses): Row<'_>| {
+        let asked = |address: &SocketAddr| Asked { key, protocol, tls, address: *address };
+        addresses.iter().map(asked).collect::<Vec<_>>()
+    };
+    table(listen).into_iter().flat_map(row).collect()
+}
+
+/// All of them, or each one that fails.
+pub(super) fn open_all(asked: Vec<Asked>) -> Result<Vec<Opened>, ListenError> {
+    let (mut opened, mut problems) = (Vec::new(), Vec::new());
+    for asked in asked {
+        match open(asked.address) {
+            Ok((socket, address)) => {
+                let bound = Bound { protocol: asked.protocol, tls: asked.tls, address };
+                opened.push(Opened { asked, socket, bound });
             }
+            Err(error) => problems.push(problem(asked.key, asked.address, &error)),
         }
     }
-    if problems.is_empty() { Ok(listeners) } else { Err(ListenError { problems }) }
+    if problems.is_empty() { Ok(opened) } else { Err(ListenError { problems }) }
 }
 
 type Row<'a> = (&'static str, Protocol, bool, &'a [SocketAddr]);

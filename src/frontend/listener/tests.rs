@@ -138,6 +138,51 @@ async fn finishing_ends_listeners_that_nobody_stopped() {
 }
 
 #[tokio::test]
+async fn addresses_move_while_sessions_go_on() {
+    let running = start();
+    let mut old = running.greeted(Protocol::Imap).await;
+    let at = |protocol, tls| {
+        let mut bound = running.bound.iter();
+        bound.find(|bound| bound.protocol == protocol && bound.tls == tls).expect("bound").address
+    };
+    let (imap, imaps, pop3) =
+        (at(Protocol::Imap, false), at(Protocol::Imap, true), at(Protocol::Pop3, false));
+    // POP3 goes to IMAP's address, the TLS one goes, a new one comes.
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listen = Listen { pop3: vec![imap], smtp: vec![any], ..Listen::default() };
+    let prepared = running.sessions.prepare(&listen).expect("free");
+    assert_eq!(running.sessions.bound(), running.bound, "nothing has changed yet");
+    let moved = running.sessions.apply(prepared);
+    assert_eq!((moved.added.len(), moved.removed.len()), (2, 3), "{moved:?}");
+    let mut new = Dialogue::new(TcpStream::connect(imap).await.expect("still there"));
+    assert!(new.line().await.starts_with("+OK"));
+    let smtp = moved.added.iter().find(|bound| bound.protocol == Protocol::Smtp).expect("new");
+    let mut new = Dialogue::new(TcpStream::connect(smtp.address).await.expect("new"));
+    assert!(new.line().await.starts_with("220 "));
+    for gone in [imaps, pop3] {
+        while TcpStream::connect(gone).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+    old.say("a NOOP\r\n").await;
+    assert!(old.line().await.starts_with("a OK"));
+    let same = running.sessions.apply(running.sessions.prepare(&listen).expect("the same"));
+    assert_eq!(same, Moved::default());
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_changes_nothing() {
+    let running = start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("address");
+    let listen = Listen { smtp: vec![address], ..Listen::default() };
+    let error = running.sessions.prepare(&listen).expect_err("taken");
+    assert!(error.to_string().contains("Proxy.Listen.Smtp"), "{error}");
+    assert_eq!(running.sessions.bound(), running.bound);
+    running.greeted(Protocol::Pop3).await;
+}
+
+#[tokio::test]
 async fn a_refused_smtp_client_hears_a_reply_code() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("address");

@@ -80,6 +80,11 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// The thread that does it needs next to none.
 const UPKEEP_STACK: usize = 256 << 10;
 
+/// Attempts to load a changed configuration, by `result`.
+pub const CONFIG_RELOADS: &str = "authbridge_config_reloads_total";
+/// When the configuration in force was loaded.
+pub const CONFIG_LOADED: &str = "authbridge_config_last_reload_success_timestamp_seconds";
+
 /// The process's one recorder.
 static INSTALLED: OnceLock<Recorder> = OnceLock::new();
 
@@ -194,6 +199,16 @@ fn describe() {
         Unit::Count,
         "Messages of the spool that were given up because of their age."
     );
+    describe_counter!(
+        CONFIG_RELOADS,
+        Unit::Count,
+        "Changed configurations: ok (in force), failed (the running one stays in force)."
+    );
+    describe_gauge!(
+        CONFIG_LOADED,
+        seconds,
+        "When the configuration in force was loaded, in seconds since 1970."
+    );
     describe_gauge!(BUILD_INFO, Unit::Count, "The version that runs.");
     describe_gauge!(START_TIME, seconds, "When the process started, in seconds since 1970.");
 }
@@ -202,6 +217,23 @@ fn note_process() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge!(START_TIME).set(since.as_secs_f64().round());
+}
+
+/// The configuration that the process has started with is in force.
+pub fn config_loaded() {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(CONFIG_LOADED).set(since.as_secs_f64().round());
+    for result in ["ok", "failed"] {
+        counter!(CONFIG_RELOADS, "result" => result).increment(0);
+    }
+}
+
+/// A changed configuration is in force, or is not.
+pub fn config_reloaded(is_ok: bool) {
+    counter!(CONFIG_RELOADS, "result" => if is_ok { "ok" } else { "failed" }).increment(1);
+    if is_ok {
+        config_loaded();
+    }
 }
 
 /// How an attempt to log in ended.
