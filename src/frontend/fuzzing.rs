@@ -199,7 +199,10 @@ pub fn smtp_session(data: &[u8]) {
         let windows = octets.windows(word.len());
         windows.filter(|window| window.eq_ignore_ascii_case(word)).count()
     };
-    assert!(delivered.len() <= count(b"\r\n.\r\n") + count(b"LAST\r\n"), "delivered without an end");
+    assert!(
+        delivered.len() <= count(b"\r\n.\r\n") + count(b"LAST\r\n"),
+        "delivered without an end"
+    );
     for message in delivered {
         assert!(!has_bare_line_end(&message), "a bare line end is sent on");
         assert!(message.len() <= (64 << 10) + 2048, "larger than the limit");

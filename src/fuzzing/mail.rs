@@ -27,7 +27,10 @@ pub fn sasl(data: &[u8]) {
     if let Some(encoded) = codec::encode_plain(&given.login, &given.password) {
         let message = codec::decode_line(encoded.expose()).expect("our own base64");
         let again = codec::decode_plain(&message).expect("our own message");
-        assert_eq!((again.login.as_str(), again.password.expose()), (given.login.as_str(), given.password.expose()));
+        assert_eq!(
+            (again.login.as_str(), again.password.expose()),
+            (given.login.as_str(), given.password.expose())
+        );
     }
     if let Some(encoded) = codec::encode_xoauth2(&given.login, &given.password) {
         let message = codec::decode_line(encoded.expose()).expect("our own base64");

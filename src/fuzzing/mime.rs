@@ -10,11 +10,11 @@ use crate::protocol::imap::envelope::envelope;
 use crate::protocol::imap::order::Facts;
 use crate::protocol::imap::structure::body_structure;
 use crate::protocol::mime::complete::{Source, complete};
+use crate::protocol::mime::fields;
 use crate::protocol::mime::outline::{Builder, Error, Outline};
 use crate::protocol::mime::recipients::{for_graph, without_bcc};
 use crate::protocol::mime::structure::{Inside, Part, StructureParser, decoded_values};
 use crate::protocol::mime::transfer::{Decoder, Encoding};
-use crate::protocol::mime::fields;
 use crate::protocol::smtp::data::LineEnds;
 
 /// Line ends as a message has them once it is in.
@@ -61,7 +61,8 @@ fn seen_by_another(header: &[u8]) -> HashSet<String> {
             .any(|one| one.eq_ignore_ascii_case(name))
     };
     let fields = message.headers().iter().filter(|field| to(field.name.as_str()));
-    let addresses = fields.filter_map(|field| field.value.as_address()).flat_map(|list| list.iter());
+    let addresses =
+        fields.filter_map(|field| field.value.as_address()).flat_map(|list| list.iter());
     addresses.filter_map(|one| one.address()).map(key).collect()
 }
 

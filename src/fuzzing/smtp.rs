@@ -104,7 +104,8 @@ fn check_onward(message: &[u8], seed: u8) {
     stuffer.finish(&mut wire);
     let (again, used, ended) = decoded(&[&wire]);
     assert!(ended && used == wire.len(), "the next server sees commands in the message");
-    let line_end: &[u8] = if message.is_empty() || message.ends_with(b"\r\n") { b"" } else { b"\r\n" };
+    let line_end: &[u8] =
+        if message.is_empty() || message.ends_with(b"\r\n") { b"" } else { b"\r\n" };
     assert_eq!(again, [message, line_end].concat(), "the message changes on its way");
 }
 

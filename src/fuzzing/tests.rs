@@ -26,7 +26,17 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 /// A few octets changed, cut out, repeated or put in.
 fn mutate(seed: &[u8], state: &mut u64) -> Vec<u8> {
     const WORDS: [&[u8]; 12] = [
-        b"\r\n", b"\n", b"\r", b"\0", b".", b"\r\n.\r\n", b"{9999999999}", b"(", b"\"", b"<", b"*",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b".",
+        b"\r\n.\r\n",
+        b"{9999999999}",
+        b"(",
+        b"\"",
+        b"<",
+        b"*",
         b"\xff",
     ];
     let mut random = |limit: usize| {
@@ -55,20 +65,26 @@ fn is_slow(name: &str) -> bool {
     name.ends_with("_session") || name == "p12"
 }
 
-fn play(name: &str, target: Target) {
+/// Plays a target; the inputs with which it failed, the first few.
+fn play(name: &str, target: Target) -> Vec<String> {
+    let mut failures = Vec::new();
     for seed in seeds(name) {
-        target(&seed);
         let mut state = 1;
-        for _ in 0..if is_slow(name) { SLOW_MUTATIONS } else { MUTATIONS } {
-            let octets = mutate(&seed, &mut state);
-            let outcome = std::panic::catch_unwind(|| target(&octets));
-            assert!(outcome.is_ok(), "{name}: {:?}", String::from_utf8_lossy(&octets));
+        let mutations = if is_slow(name) { SLOW_MUTATIONS } else { MUTATIONS };
+        for round in 0..=mutations {
+            let octets = if round == 0 { seed.clone() } else { mutate(&seed, &mut state) };
+            if std::panic::catch_unwind(|| target(&octets)).is_err() && failures.len() < 3 {
+                failures.push(format!("{name}: b\"{}\"", octets.escape_ascii()));
+            }
         }
     }
+    failures
 }
 
 fn play_all(slow: bool) {
-    TARGETS.iter().filter(|(name, _)| is_slow(name) == slow).for_each(|(name, t)| play(name, *t));
+    let targets = TARGETS.iter().filter(|(name, _)| is_slow(name) == slow);
+    let failures: Vec<String> = targets.flat_map(|(name, target)| play(name, *target)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -79,6 +95,31 @@ fn decoders_hold_what_they_promise() {
 #[test]
 fn sessions_hold_what_they_promise() {
     play_all(true);
+}
+
+/// What nests is read by recursion somewhere; a stack that overflows ends the process.
+#[test]
+fn nothing_nests_so_deep_that_a_stack_ends() {
+    const DEEP: usize = 100_000;
+    let nested = [
+        "[".repeat(DEEP),
+        "{\"a\":".repeat(DEEP),
+        "<configuration>".repeat(DEEP),
+        format!("a = {}", "[".repeat(DEEP)),
+        format!("a = {}", "{a=".repeat(DEEP)),
+        format!("{}a = 1", "a.".repeat(DEEP)),
+        format!("a SEARCH {}", "(".repeat(DEEP)),
+        format!("a SEARCH {}\r\n", "NOT ".repeat(DEEP)),
+        format!("To: {}\r\n\r\n", "(".repeat(DEEP)),
+        format!("a@b\nTo: {}\r\n\r\n", "a:<".repeat(DEEP)),
+        "Content-Type: message/rfc822\r\n\r\n".repeat(DEEP / 10),
+    ];
+    for (_, target) in TARGETS.iter().filter(|(name, _)| *name != "p12") {
+        for text in &nested {
+            target(text.as_bytes());
+            target(format!("\0{text}").as_bytes());
+        }
+    }
 }
 
 #[test]

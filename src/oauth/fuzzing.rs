@@ -27,7 +27,12 @@ pub fn google_key(data: &[u8]) {
     let decoded = ServiceAccountKey::decode(Path::new("key.json"), data, &password, "");
     match decoded {
         Ok(key) => assert!(!key.service_account.is_empty() && !key.token_url.is_empty()),
-        Err(problem) => assert!(problem.starts_with("key.json") || problem.contains("key.json") || problem.contains("GoogleOAuth2"), "{problem}"),
+        Err(problem) => assert!(
+            problem.starts_with("key.json")
+                || problem.contains("key.json")
+                || problem.contains("GoogleOAuth2"),
+            "{problem}"
+        ),
     }
 }
 

@@ -168,7 +168,7 @@ impl Session {
                 Err(service.error(Kind::SignInNeeded, words).into())
             }
             _ => {
-                let done = Done { status: Status::Bye, text: rest.to_owned() };
+                let done = Done { status: Status::Bye, text: printable(rest.as_bytes()) };
                 Err(refused(service, "the connection", &done, None))
             }
         }
