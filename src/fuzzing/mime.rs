@@ -42,7 +42,12 @@ pub fn recipients(data: &[u8]) {
     let end = memchr::memchr(b'\n', data).map_or(data.len(), |at| at + 1);
     let first = String::from_utf8_lossy(&data[..end]).into_owned();
     let named = first.split(',').filter_map(|text| Address::parse(text.trim()).ok());
-    let envelope: Vec<Address> = named.take(20).collect();
+    // mail-parser takes a parenthesis within quotes for a comment; nothing can be written for it.
+    let readable = |one: &Address| {
+        let field = format!("To: <{one}>\r\n\r\n");
+        seen_by_another(field.as_bytes()) == HashSet::from([key(one.as_str())])
+    };
+    let envelope: Vec<Address> = named.filter(readable).take(20).collect();
     let texts: Vec<&str> = envelope.iter().map(Address::as_str).collect();
     let message = clean(&data[end..]);
     let header = for_graph(header_of(&message), &texts);
