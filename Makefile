@@ -8,7 +8,7 @@ TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix py
 # Libraries that the tests drive, from the Python Package Index.
 PYTHON := msal==1.37.0 msal-extensions==1.3.1
 
-.PHONY: check tools format lint test docs windows bench
+.PHONY: check tools format lint test docs windows bench fuzz hostile
 
 check: tools format lint test docs windows
 	@echo 'make check: all passed'
@@ -33,6 +33,18 @@ docs:
 # The Windows target compiles, where its standard library and a C compiler can be had.
 windows:
 	@packaging/check-windows $(WINDOWS)
+
+# Runs each fuzz target for so long and prints what became of it: `make fuzz SECONDS=60 [TARGETS=…]`.
+SECONDS ?= 60
+TARGETS ?=
+fuzz:
+	@packaging/fuzz $(SECONDS) $(TARGETS)
+
+# The crowd of hostile clients in full, against the optimised program.
+HOSTILE ?= 5000
+hostile:
+	AUTHBRIDGE_HOSTILE=$(HOSTILE) $(CARGO) test --locked --release --test all hostile:: -- \
+		--test-threads 1 --nocapture
 
 bench:
 	$(CARGO) build --locked --release

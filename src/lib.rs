@@ -41,6 +41,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod frontend;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod mail;
 pub mod oauth;
 pub mod platform;

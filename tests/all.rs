@@ -9,6 +9,7 @@ mod dependencies;
 mod dovecot;
 mod graph;
 mod harness;
+mod hostile;
 mod layout;
 mod mailbox;
 mod metrics;

@@ -79,10 +79,11 @@ fn rooms_named(line: &str) -> Vec<String> {
 #[test]
 fn rooms_use_only_the_rooms_they_may() {
     let mut wrong = Vec::new();
-    for path in sources() {
-        let room = room_of(&path);
+    // What fuzz targets need of a room stands in it, and is no part of the program.
+    for path in sources().iter().filter(|path| !path.ends_with("fuzzing.rs")) {
+        let room = room_of(path);
         let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else { continue };
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(path).unwrap();
         for (number, line) in text.lines().enumerate() {
             if line.trim_start().starts_with("//") {
                 continue;

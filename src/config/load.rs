@@ -185,7 +185,7 @@ fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// UTF-8 with or without a mark, or UTF-16 with one, as Windows editors write it.
-fn decode(bytes: &[u8]) -> Option<String> {
+pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     let wide = |rest: &[u8], number: fn([u8; 2]) -> u16| {
         let (units, odd) = rest.as_chunks::<2>();
         let text = String::from_utf16(&units.iter().map(|unit| number(*unit)).collect::<Vec<_>>());

@@ -10,6 +10,8 @@ mod check;
 pub mod diagnostic;
 pub mod dotnet;
 mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod helper;
 pub mod load;
 pub mod password_hash;

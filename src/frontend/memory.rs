@@ -1,4 +1,4 @@
-//! A mailbox in memory, for the sessions' tests.
+//! A mailbox in memory, for the sessions' tests and fuzz targets.
 //!
 //! Danger: a make-believe mailbox that is kinder than the real one hides bugs. Rule: it does what
 //! [`crate::mail::mailbox`] says to the letter; what others change ([`MemoryFolder::outside`]) is seen
@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
 
+#[cfg(test)]
 use super::rehearsal::Stage;
 use crate::mail::mailbox::{
     Appended, Copied, Entry, FlagChange, Flags, Folder, FolderInfo, Mailbox, MaildropLock, ModSeq,
@@ -117,6 +118,7 @@ pub(super) fn uid(number: u32) -> Uid {
 }
 
 /// A stage and a mailbox with these messages in INBOX.
+#[cfg(test)]
 pub(super) fn stage_with(messages: &[&'static str]) -> (Stage, Arc<Memory>) {
     let memory = Memory::new();
     messages.iter().for_each(|text| {

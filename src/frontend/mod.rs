@@ -7,11 +7,14 @@
 pub mod attempts;
 pub mod connected;
 pub mod conversation;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod handover;
 pub mod imap;
 pub mod listener;
 pub mod login;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the sessions' tests use all of it"))]
 mod memory;
 #[cfg(test)]
 mod noted;

@@ -57,9 +57,9 @@ impl Privacy {
     /// That of a connection.
     pub fn of(peer: &Peer, stream: &ClientStream) -> Self {
         match stream {
-            ClientStream::Tls(_) => Self::Encrypted,
-            ClientStream::Plain(_) if peer.is_loopback() => Self::Local,
-            ClientStream::Plain(_) => Self::Exposed,
+            stream if stream.is_tls() => Self::Encrypted,
+            _ if peer.is_loopback() => Self::Local,
+            _ => Self::Exposed,
         }
     }
 
@@ -80,6 +80,9 @@ pub enum ClientStream {
     Plain(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
+    /// In memory, for `crate::fuzzing`. It counts as plain and has no TLS.
+    #[cfg(any(test, fuzzing))]
+    Memory(Box<dyn crate::mail::Duplex + Sync>),
 }
 
 impl ClientStream {
@@ -93,6 +96,8 @@ impl ClientStream {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(tls.accept(stream).await?))),
             Self::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is active")),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => Err(io::Error::other("no TLS in memory")),
         }
     }
 }
@@ -106,6 +111,8 @@ impl AsyncRead for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -119,6 +126,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -126,6 +135,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -133,6 +144,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -16,6 +16,8 @@ mod entry;
 mod expiry;
 #[cfg(test)]
 mod fake_endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod google;
 mod google_error;
 mod google_key;

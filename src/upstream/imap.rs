@@ -53,14 +53,14 @@ impl ImapUpstream {
         let capabilities = session.capabilities.unwrap_or_default();
         Ok(Opened::Relay(Relay { stream, capabilities, early }))
     }
-}
 
-impl Attempt for ImapUpstream {
-    type Session = Session;
-
-    async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Session, SignIn> {
+    /// Logs in over a connection that has said nothing yet.
+    pub(super) async fn log_in_over(
+        &self,
+        dialogue: Dialogue,
+        credentials: &Credentials<'_>,
+    ) -> Result<Session, SignIn> {
         let (service, broken) = (&self.service, broken(&self.service));
-        let dialogue = service.connect().await.map_err(&broken)?;
         let mut session = Session { dialogue, capabilities: None, tag: 0 };
         session.greeting(service).await?;
         if service.security == Security::StartTls {
@@ -77,6 +77,15 @@ impl Attempt for ImapUpstream {
         session.learn_capabilities().await.map_err(&broken)?;
         tracing::debug!(role = service.role, host = %service.host, "IMAP mailbox open");
         Ok(session)
+    }
+}
+
+impl Attempt for ImapUpstream {
+    type Session = Session;
+
+    async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Session, SignIn> {
+        let dialogue = self.service.connect().await.map_err(broken(&self.service))?;
+        self.log_in_over(dialogue, credentials).await
     }
 }
 
@@ -159,7 +168,7 @@ impl Session {
                 Err(service.error(Kind::SignInNeeded, words).into())
             }
             _ => {
-                let done = Done { status: Status::Bye, text: rest.to_owned() };
+                let done = Done { status: Status::Bye, text: printable(rest.as_bytes()) };
                 Err(refused(service, "the connection", &done, None))
             }
         }

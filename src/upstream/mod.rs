@@ -4,6 +4,8 @@
 //! [`crate::mail::Error`] with a plain sentence; no service's JSON, reply or token leaves it.
 
 pub mod connect;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod graph;
 pub mod imap;
 pub mod login;

@@ -46,14 +46,14 @@ impl Pop3Upstream {
         let credentials = self.login.credentials(role, client).await?;
         self.login.sign_in(self, role, client, credentials).await.map(Opened::Relay)
     }
-}
 
-impl Attempt for Pop3Upstream {
-    type Session = Relay;
-
-    async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Relay, SignIn> {
+    /// Logs in over a connection that has said nothing yet.
+    pub(super) async fn log_in_over(
+        &self,
+        dialogue: Dialogue,
+        credentials: &Credentials<'_>,
+    ) -> Result<Relay, SignIn> {
         let (service, broken) = (&self.service, broken(&self.service));
-        let dialogue = service.connect().await.map_err(&broken)?;
         let mut session = Session { dialogue };
         session.greeting(service).await?;
         if service.security == Security::StartTls {
@@ -66,6 +66,15 @@ impl Attempt for Pop3Upstream {
         tracing::debug!(role = service.role, host = %service.host, "POP3 maildrop open");
         let (stream, early) = session.dialogue.into_parts();
         Ok(Relay { stream, capabilities, early })
+    }
+}
+
+impl Attempt for Pop3Upstream {
+    type Session = Relay;
+
+    async fn attempt(&self, credentials: &Credentials<'_>) -> Result<Relay, SignIn> {
+        let dialogue = self.service.connect().await.map_err(broken(&self.service))?;
+        self.log_in_over(dialogue, credentials).await
     }
 }
 

@@ -8,6 +8,8 @@
 pub mod document;
 mod environment;
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod json;
 mod lock;
 pub mod protection;

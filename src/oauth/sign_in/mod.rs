@@ -12,6 +12,8 @@
 mod attempt;
 mod browser;
 mod device;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod id_token;
 mod loopback;
 mod page;

@@ -273,6 +273,9 @@ impl Builder {
             // No empty line ended it. An empty header shares its line end with the delimiter.
             self.end_header(end.max(self.parts[self.current].header.start));
         }
+        // The line end that ended the header of an empty part is not the delimiter's too: multiparts
+        // around it would end before it.
+        let end = end.max(self.parts[self.current].body.start);
         let owner = self.open[level].part;
         self.close(owner + 1, end);
         self.open.truncate(level + usize::from(!is_last));
@@ -350,6 +353,21 @@ fn describe(part: &mut Part, header: &[u8], in_digest: bool) -> Option<Vec<u8>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by fuzzing: the parts around an empty one ended two octets before it.
+    #[test]
+    fn an_empty_part_lies_within_the_parts_around_it() {
+        let inner = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let head = "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n";
+        let middle = "Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n";
+        let outline = outline(&format!("{head}{middle}{inner}--a\r\n\r\nlast\r\n--a--\r\n"));
+        assert_eq!(outline.parts.len(), 4);
+        for part in &outline.parts[1..] {
+            let around = &outline.parts[part.parent.expect("not the message")].body;
+            assert!(around.start <= part.header.start && part.body.end <= around.end, "{part:?}");
+        }
+        assert!(outline.parts[3].start >= outline.parts[2].body.end, "octets of two parts");
+    }
 
     fn outline(text: &str) -> Outline {
         let mut builder = Builder::default();

@@ -19,6 +19,8 @@ mod draft;
 mod failure;
 #[cfg(all(test, feature = "sandbox"))]
 mod fake;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod ledger;
 mod mailbox;
 mod outcome;

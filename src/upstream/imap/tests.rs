@@ -112,6 +112,17 @@ async fn without_sasl_ir_the_token_waits_for_the_continuation() {
     scripted.finish().await;
 }
 
+/// Found by fuzzing: a farewell in place of the greeting was told with its controls.
+#[tokio::test]
+async fn a_farewell_instead_of_a_greeting_is_told_in_one_clean_line() {
+    let scripted = Scripted::start(&["S: * BYE [UNAVAILABLE] no\r\x1b[1m way"]).await;
+    let error = failure(&upstream(&scripted, Security::Plain, password("hunter2"))).await;
+    assert_eq!(error.kind, Kind::Unavailable);
+    assert!(error.text.contains("no [1m way"), "{}", error.text);
+    assert!(!error.chain().contains(char::is_control), "{:?}", error.chain());
+    scripted.finish().await;
+}
+
 #[tokio::test]
 async fn exchange_that_does_not_open_the_mailbox_is_no_success() {
     let transcript = "S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hi

@@ -89,8 +89,17 @@ impl Connection {
         name: &str,
         timeouts: Timeouts,
     ) -> Result<Self, mail::Error> {
-        let broken = |failure: Failure| service.unavailable(&failure);
-        let dialogue = service.connect().await.map_err(broken)?;
+        let dialogue = service.connect().await.map_err(|failure| service.unavailable(&failure))?;
+        Self::open_over(dialogue, service, name, timeouts).await
+    }
+
+    /// The same over a connection that has said nothing yet.
+    pub async fn open_over(
+        dialogue: Dialogue,
+        service: &Service,
+        name: &str,
+        timeouts: Timeouts,
+    ) -> Result<Self, mail::Error> {
         let mut connection = Self::over(dialogue, timeouts);
         let greeting =
             connection.reply(timeouts.greeting).await.map_err(broken_greeting(service))?;

@@ -9,6 +9,8 @@ mod auth;
 mod connection;
 mod delivery;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod held;
 mod outcome;
 mod pool;

@@ -20,6 +20,8 @@ mod engine;
 mod expunge;
 mod folder;
 mod following;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod gate;
 mod header;
 mod inquiry;
