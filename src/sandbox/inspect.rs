@@ -85,6 +85,16 @@ impl Sandbox {
         self.cloud.state().deliveries.clone()
     }
 
+    /// Every delivery since the last call; forgotten here, so that a long run fits in memory.
+    pub fn take_deliveries(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.cloud.state().deliveries)
+    }
+
+    /// How many deliveries [`Sandbox::take_deliveries`] would give.
+    pub fn delivered(&self) -> usize {
+        self.cloud.state().deliveries.len()
+    }
+
     /// The deliveries to people without a mailbox here.
     pub fn outbox(&self) -> Vec<Delivery> {
         self.deliveries().into_iter().filter(|delivery| delivery.leaves).collect()
