@@ -12,9 +12,9 @@ use super::judge::Judge;
 use super::letter::Letter;
 
 /// Between two messages of one client.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(900));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(400));
 /// Before the same message is tried again.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(800));
+const AGAIN: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(500));
 
 /// Who sends.
 #[derive(Clone, Debug)]

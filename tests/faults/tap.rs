@@ -20,7 +20,7 @@ use super::dice::Dice;
 use super::journal::Journal;
 
 /// Where a strike may fall: from within the TLS handshake to the middle of a large attachment.
-const OFFSETS: (u64, u64) = (32, 4 << 20);
+const OFFSETS: (u64, u64) = (32, 1 << 19);
 /// What has just been passed on may be lost when a reset follows at once.
 const OVERTAKEN: Duration = Duration::from_millis(500);
 /// After a FIN the client has so long to close its side.

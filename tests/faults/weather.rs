@@ -92,7 +92,7 @@ fn draw(dice: &mut Dice) -> Fault {
 
 /// Asks the cloud for some faults; gives how many.
 pub fn ask_for(sandbox: &Sandbox, dice: &mut Dice) -> Vec<Fault> {
-    let faults: Vec<Fault> = (0..6 + dice.below(10)).map(|_| draw(dice)).collect();
+    let faults: Vec<Fault> = (0..8 + dice.below(16)).map(|_| draw(dice)).collect();
     faults.iter().for_each(|fault| sandbox.fault(fault.clone()));
     if dice.percent(10) {
         sandbox.revoke_tokens();

@@ -165,7 +165,7 @@ impl World {
             self.journal.fault("clock jump", &format!("{seconds:+} s"));
             self.sums.jumps += 1;
         }
-        std::thread::sleep(self.dice.time(Duration::from_millis(100), Duration::from_millis(1200)));
+        std::thread::sleep(self.dice.time(Duration::from_millis(200), Duration::from_millis(2000)));
         self.wait_for_a_moment();
         self.end(proxy);
         weather::settle(&self.cloud.sandbox, asked, &self.journal);
