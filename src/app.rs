@@ -4,6 +4,7 @@
 //! two. Rule: everything that can fail at start fails before the first listener accepts, and a stop
 //! waits for what is in flight, up to a grace period.
 
+mod lock;
 mod notes;
 mod page;
 mod roles;
@@ -11,7 +12,7 @@ mod signed_in;
 mod verify;
 mod warnings;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::lock::try_lock;
 pub use self::notes::not_in_effect;
 pub use self::page::PASSWORD_FILE as PAGE_PASSWORD_FILE;
 pub use self::roles::accounts;
@@ -124,7 +126,8 @@ impl App {
         let handovers = queue.as_ref().map(Queue::handovers);
         let built = roles::build(config, &client_tls, store, handovers)?;
         let messages = MemoryBudget::with_folder(MESSAGE_MEMORY, state.clone());
-        let spool = queue.map(|queue| Spool::new(queue, Arc::clone(&activity), messages.clone()));
+        let spool =
+            queue.clone().map(|queue| Spool::new(queue, Arc::clone(&activity), messages.clone()));
         let roles = roles::spooled(config, &built, spool.as_ref());
         let tls = server_tls(config)?;
         let context = Context {
@@ -143,7 +146,7 @@ impl App {
         // Last: one that is made in a start that fails would be kept, and nobody would have seen it.
         let password = page::password(config)?;
         let (accounts, kept) = (built.accounts.clone(), signed_in::kept(config));
-        let parts = page::Parts { built, activity, tls, password_hash: password.hash };
+        let parts = page::Parts { built, activity, tls, password_hash: password.hash, queue };
         let page = page::build(config, &client_tls, parts)?;
         let first_password = password.made;
         let clients = state.join("clients.json");
@@ -238,14 +241,9 @@ fn lock_state(config: &Config) -> Result<Option<File>, Error> {
     if !needs_store(config) && config.sending.is_empty() {
         return Ok(None);
     }
-    let path = folder.join("authbridge.lock");
-    let failed = |source| Error::StateDirectory { path: path.clone(), source };
-    let file = File::create(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.clone())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    let failed = |source| Error::StateDirectory { path: folder.clone(), source };
+    let held = try_lock(folder).map_err(failed)?;
+    held.map(Some).ok_or_else(|| Error::InUse(folder.clone()))
 }
 
 async fn open_store(config: &Config) -> Result<Option<Store>, store::Error> {

@@ -25,6 +25,7 @@ mod role_page;
 mod sessions;
 mod sign_in_page;
 mod site;
+mod spool_page;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ use self::site::Site;
 use crate::oauth::sign_in::Wanted;
 use crate::oauth::{Accounts, Expiry, TokenSource};
 use crate::secret::Secret;
+use crate::store::queue::Queue;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
 use crate::tls::ServerTls;
@@ -96,6 +98,8 @@ pub struct Page {
     pub expiries: Vec<Expiry>,
     /// Names in the listeners' certificate: the page may be opened by them over TLS.
     pub host_names: Vec<String>,
+    /// Where messages wait; `None`: no sending role is on.
+    pub queue: Option<Queue>,
     /// What its buttons do.
     pub actions: Arc<dyn Actions>,
     /// For addresses off loopback, where the page is served over TLS.

@@ -17,7 +17,7 @@ use super::frame::{self, Refresh, badge, csrf};
 use super::plots::plots;
 use super::site::{Member, Site};
 use super::units::{moment, moment_or, segment};
-use super::{RoleInfo, csv, tables};
+use super::{RoleInfo, csv, spool_page, tables};
 use crate::oauth::Expiry;
 use crate::telemetry::activity::{RoleRow, Snapshot};
 
@@ -32,6 +32,7 @@ pub(super) async fn show(State(site): State<Arc<Site>>, member: Member) -> Respo
     let body = html! {
         h1 { "Overview" }
         (roles(&site, &member, &snapshot, now))
+        (spool_page::section(&site, now).await)
         (expiring(&site, now).await)
         (accounts)
         section aria-labelledby="plots-title" {

@@ -22,7 +22,7 @@ use super::connection::Peer;
 use super::jobs::Jobs;
 use super::sessions::{Presence, Sessions, cookie_name, values_of};
 use super::{Page, RoleInfo, assets, guard, health, job_page, login, overview, role_page};
-use super::{frame, sign_in_page};
+use super::{frame, sign_in_page, spool_page};
 use crate::secret::Secret;
 
 /// A form: the largest is an address that a browser has ended at, with a code of some kilobytes.
@@ -75,6 +75,11 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
         .route("/sign-in/{id}", get(sign_in_page::show))
         .route("/sign-in/{id}/paste", post(sign_in_page::paste))
         .route("/sign-in/{id}/cancel", post(sign_in_page::cancel))
+        .route("/spool", get(spool_page::waiting))
+        .route("/spool/dead", get(spool_page::dead))
+        .route("/spool/{id}", get(spool_page::show))
+        .route("/spool/{id}/retry", post(spool_page::retry))
+        .route("/spool/{id}/drop", post(spool_page::remove))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/healthz", get(health::ready))

@@ -124,6 +124,7 @@ async fn serve() -> Served {
         accounts: Accounts::new(cache, &file("accounts.json"), http),
         expiries: Vec::new(),
         host_names: Vec::new(),
+        queue: None,
         actions: Arc::new(Fixed),
         tls: ServerTls::self_signed(&file("certs")).expect("made"),
     };
@@ -187,16 +188,33 @@ impl Served {
 #[tokio::test]
 async fn every_page_asks_for_the_password_and_none_tells_what_is_there() {
     let served = serve().await;
-    for path in
-        ["/", "/role/Mail.Sending", "/role/none", "/clients.csv", "/job/1", "/sign-in/1", "/x"]
-    {
+    for path in [
+        "/",
+        "/role/Mail.Sending",
+        "/role/none",
+        "/clients.csv",
+        "/job/1",
+        "/sign-in/1",
+        "/x",
+        "/spool",
+        "/spool/dead",
+        "/spool/1",
+    ] {
         let answer = served.get(path, "").await;
         assert_eq!((answer.status, answer.field("location")), (303, Some("/login")), "{path}");
         assert_eq!(answer.body, "", "{path}");
         let forged = format!("{}={}", served.cookie_name(), "0".repeat(64));
         assert_eq!(served.get(path, &forged).await.status, 303, "{path}");
     }
-    for path in ["/verify", "/send-test", "/sign-in", "/sign-in/1/paste", "/logout"] {
+    for path in [
+        "/verify",
+        "/send-test",
+        "/sign-in",
+        "/sign-in/1/paste",
+        "/logout",
+        "/spool/1/retry",
+        "/spool/1/drop",
+    ] {
         let answer = served.post(path, "", "csrf=&role=Mail.Sending").await;
         assert_eq!((answer.status, answer.field("location")), (303, Some("/login")), "{path}");
     }

@@ -21,6 +21,7 @@ use super::warnings::shown_expiry;
 use crate::admin::Page;
 use crate::config::Config;
 use crate::secret::Secret;
+use crate::store::queue::Queue;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
 use crate::tls::{ClientTls, ServerTls};
@@ -31,6 +32,7 @@ pub(super) struct Parts {
     pub activity: Arc<Activity>,
     pub tls: ServerTls,
     pub password_hash: Secret,
+    pub queue: Option<Queue>,
 }
 
 /// The page of this configuration.
@@ -43,6 +45,7 @@ pub(super) fn build(config: &Config, _tls: &ClientTls, parts: Parts) -> Result<P
         accounts: parts.built.accounts,
         expiries: shown_expiry(config, &parts.tls).into_iter().collect(),
         host_names: certificate::names(config),
+        queue: parts.queue,
         actions: Arc::new(Buttons::new(Verifier::new(config)?, parts.password_hash)),
         tls: parts.tls,
     })

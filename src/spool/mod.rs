@@ -12,6 +12,7 @@
 
 mod backoff;
 mod dispatch;
+pub mod heading;
 mod pace;
 mod report;
 mod submission;

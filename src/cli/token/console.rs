@@ -15,7 +15,7 @@ use crate::secret::Secret;
 const MAX_LINE_OCTETS: u64 = 16 << 10;
 
 /// Standard input, and whether a person types it.
-pub(super) struct Console {
+pub(in crate::cli) struct Console {
     is_terminal: bool,
     lines: Option<mpsc::Receiver<Secret>>,
 }
@@ -83,7 +83,7 @@ fn next_line(input: &mut impl BufRead) -> Option<Secret> {
 }
 
 /// Says something beside the result. Nobody has to listen.
-pub(super) fn tell(text: &str) {
+pub(in crate::cli) fn tell(text: &str) {
     tell_inline(&format!("{text}\n"));
 }
 

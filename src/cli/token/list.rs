@@ -53,7 +53,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         missing,
     };
     print(&match args.json {
-        true => machine_text(&listing.json()),
+        true => shown::machine_text(&listing.json()),
         false => listing.text(SystemTime::now()),
     });
     Ok(())
@@ -106,23 +106,6 @@ impl Listing {
             "missing": missing,
         })
     }
-}
-
-/// JSON as it is, but for what would steer a terminal: only texts hold that, and there an escape
-/// means the same.
-fn machine_text(json: &Value) -> String {
-    let mut text = String::new();
-    for letter in format!("{json:#}\n").chars() {
-        match letter {
-            '\n' => text.push('\n'),
-            // None of them lies beyond the Basic Multilingual Plane.
-            letter if shown::steers(letter) => {
-                text.push_str(&format!("\\u{:04x}", u32::from(letter)));
-            }
-            letter => text.push(letter),
-        }
-    }
-    text
 }
 
 fn account(status: &AccountStatus) -> Value {
@@ -330,7 +313,7 @@ mod tests {
     #[test]
     fn json_can_not_steer_a_terminal_and_says_the_same() {
         let name = "a\u{1b}\u{9b}31m\u{7f}\u{202e}\u{e4}";
-        let text = machine_text(&listing(vec![status(name)]).json());
+        let text = shown::machine_text(&listing(vec![status(name)]).json());
         assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{7f}', '\u{202e}']), "{text:?}");
         assert!(text.contains("\u{e4}") && text.ends_with("}\n"), "{text}");
         let read: Value = serde_json::from_str(&text).expect("JSON");

@@ -6,14 +6,14 @@
 //! changes is said aloud when no role would find the sign-in.
 
 mod add;
-mod console;
+pub(super) mod console;
 mod dialogue;
 mod given;
 mod import;
 mod list;
 mod plan;
 mod remove;
-mod shown;
+pub(super) mod shown;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -12,18 +13,35 @@ use time::format_description::well_known::Rfc3339;
 const OF_COURSE: [&str; 5] = ["openid", "profile", "email", "offline_access", ".default"];
 
 /// Text from outside on one line.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
 /// True for what a terminal obeys instead of showing it.
-pub(super) fn steers(letter: char) -> bool {
+pub(in crate::cli) fn steers(letter: char) -> bool {
     let turns = ['\u{200E}'..='\u{200F}', '\u{2028}'..='\u{202E}', '\u{2066}'..='\u{2069}'];
     letter.is_control() || turns.iter().any(|range| range.contains(&letter))
 }
 
+/// JSON as it is, but for what would steer a terminal: only texts hold that, and there an escape
+/// means the same.
+pub(in crate::cli) fn machine_text(json: &Value) -> String {
+    let mut text = String::new();
+    for letter in format!("{json:#}\n").chars() {
+        match letter {
+            '\n' => text.push('\n'),
+            // None of them lies beyond the Basic Multilingual Plane.
+            letter if steers(letter) => {
+                text.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            }
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
 /// The permissions without resource, each once: `Mail.ReadWrite Mail.Send`.
-pub(super) fn permissions(scopes: &[String]) -> String {
+pub(in crate::cli) fn permissions(scopes: &[String]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for scope in scopes {
         let name = scope.rsplit('/').next().unwrap_or_default();
@@ -37,7 +55,7 @@ pub(super) fn permissions(scopes: &[String]) -> String {
 }
 
 /// A time as seen from now: `in 43 minutes`, `2 days ago`.
-pub(super) fn relative(time: SystemTime, now: SystemTime) -> String {
+pub(in crate::cli) fn relative(time: SystemTime, now: SystemTime) -> String {
     match time.duration_since(now) {
         Ok(left) => format!("in {}", span(left)),
         Err(error) => format!("{} ago", span(error.duration())),
@@ -45,7 +63,7 @@ pub(super) fn relative(time: SystemTime, now: SystemTime) -> String {
 }
 
 /// A span in its largest unit, rounded down.
-pub(super) fn span(time: Duration) -> String {
+pub(in crate::cli) fn span(time: Duration) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3600, "hour"), (60, "minute")];
     let seconds = time.as_secs();
     for (length, name) in UNITS {
@@ -58,7 +76,7 @@ pub(super) fn span(time: Duration) -> String {
 }
 
 /// A time for scripts (RFC 3339, UTC, whole seconds); `None` for one that no calendar has.
-pub(super) fn timestamp(time: SystemTime) -> Option<String> {
+pub(in crate::cli) fn timestamp(time: SystemTime) -> Option<String> {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     let time = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
     time.format(&Rfc3339).ok()
