@@ -61,6 +61,10 @@ pub enum Place {
 pub enum What {
     /// HTTP: the answer comes later by this much.
     Latency(Duration),
+    /// HTTP: the request is carried out and the answer comes later by this much.
+    AnswerLate(Duration),
+    /// HTTP: the request is carried out and this status answered all the same.
+    StatusAfter(u16),
     /// HTTP: this status instead of doing anything, with a `Retry-After` in seconds if given.
     Status(u16, Option<u64>),
     /// HTTP: the connection is reset before anything is done.
@@ -93,6 +97,10 @@ pub enum What {
     RefuseToken(&'static str),
     /// Graph: refuses with this status and code a request whose token is good.
     Graph(u16, &'static str),
+    /// Graph: a message is sent, and lies in Drafts as before for so long: only then does it become
+    /// its copy in Sent Items, or vanish where none is kept (facts/graph-mail.md sections 4 and 9).
+    /// It strikes together with a fault of the connection.
+    LateCopy(Duration),
     /// Entra: AADSTS50196, the loop detection.
     LoopDetected,
     /// Entra: refuses with this AADSTS number, in the place's own shape.
@@ -113,6 +121,7 @@ impl What {
                 | Self::AadstsToRedirect(_)
                 | Self::Google(..)
                 | Self::Graph(..)
+                | Self::LateCopy(_)
         )
     }
 }

@@ -3,13 +3,15 @@
 //! Rule: reading never changes anything, and what is handed out is a copy: no test can hold the
 //! lock that the listeners need.
 
+use std::collections::BTreeMap;
+
 use time::{Duration, OffsetDateTime};
 
 use super::Sandbox;
 use super::accounts::{App, Mailbox, ServiceAccount, ServiceAccountKey, Tenant, guid};
 use super::faults::Fault;
 use super::mailbox::StoredMessage;
-use super::store::{Counters, Delivery};
+use super::store::{Counters, Delivery, Sent};
 
 impl Sandbox {
     /// Creates a tenant with this verified domain.
@@ -93,6 +95,34 @@ impl Sandbox {
     /// How many deliveries [`Sandbox::take_deliveries`] would give.
     pub fn delivered(&self) -> usize {
         self.cloud.state().deliveries.len()
+    }
+
+    /// Every message that was taken, as often as it was taken, in order: two entries with one
+    /// Message-ID and one recipient are a message that was doubled.
+    pub fn sent(&self) -> Vec<Sent> {
+        let mut sent: Vec<Sent> = Vec::new();
+        for delivery in &self.cloud.state().deliveries {
+            match sent.last_mut().filter(|last| last.number == delivery.number) {
+                Some(last) => last.recipients.push(delivery.recipient.clone()),
+                None => sent.push(Sent {
+                    number: delivery.number,
+                    via: delivery.via,
+                    message_id: delivery.message_id(),
+                    recipients: vec![delivery.recipient.clone()],
+                }),
+            }
+        }
+        sent
+    }
+
+    /// How often each recipient got each message: by Message-ID and recipient.
+    pub fn times_delivered(&self) -> BTreeMap<(String, String), usize> {
+        let mut times = BTreeMap::new();
+        for delivery in &self.cloud.state().deliveries {
+            let key = (delivery.message_id(), delivery.recipient.to_lowercase());
+            *times.entry(key).or_default() += 1;
+        }
+        times
     }
 
     /// The deliveries to people without a mailbox here.

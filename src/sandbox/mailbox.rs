@@ -91,6 +91,8 @@ pub struct StoredMessage {
     pub attachments: Vec<Attachment>,
     /// True when it came through transport, so that the service kept its header block.
     pub(crate) transported: bool,
+    /// True for a draft that is on its way: it can't be sent again.
+    pub(crate) submitted: bool,
     /// True when it came into its folder by a move.
     pub(crate) moved_in: bool,
     /// The default Graph id, set by the folder.
@@ -118,6 +120,7 @@ impl StoredMessage {
             extended: BTreeMap::new(),
             attachments: Vec::new(),
             transported: true,
+            submitted: false,
             moved_in: false,
             mutable_id: String::new(),
             versions: Versions::default(),

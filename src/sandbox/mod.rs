@@ -43,7 +43,7 @@ pub use self::entra::UserSignIns;
 pub use self::faults::{Fault, Place, What};
 pub use self::mailbox::{Attachment, StoredMessage};
 pub use self::quirks::{Limits, Quirks};
-pub use self::store::{Counters, Delivery, Login, SmtpSession, Via};
+pub use self::store::{Counters, Delivery, Login, Sent, SmtpSession, Via};
 
 use self::ca::Authority;
 use self::gmail::{House, Manner, Tls};

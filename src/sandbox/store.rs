@@ -82,6 +82,8 @@ pub enum Via {
 /// One message for one recipient.
 #[derive(Clone, Debug)]
 pub struct Delivery {
+    /// Which message it belongs to: each one that is handed in has the next number.
+    pub number: usize,
     /// How it came in.
     pub via: Via,
     /// Who was logged in; empty: anonymous.
@@ -100,6 +102,31 @@ pub struct Delivery {
     pub at: Instant,
     /// SMTP: where the connection came from that brought it.
     pub peer: Option<SocketAddr>,
+}
+
+impl Delivery {
+    /// The Message-ID with its brackets; empty when there is none.
+    pub fn message_id(&self) -> String {
+        let fields = mime::fields(&self.submitted);
+        let is_one = |field: &&&[u8]| mime::field_name(field).eq_ignore_ascii_case(b"Message-ID");
+        let field = fields.iter().find(is_one);
+        let text = field.map(|field| String::from_utf8_lossy(field).into_owned());
+        let value = text.as_deref().and_then(|text| text.split_once(':'));
+        value.map_or("", |(_, value)| value.trim()).to_owned()
+    }
+}
+
+/// A message that was handed in and taken, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Which one.
+    pub number: usize,
+    /// How it came in.
+    pub via: Via,
+    /// The Message-ID with its brackets; empty when there is none.
+    pub message_id: String,
+    /// Everybody who got it, in order.
+    pub recipients: Vec<String>,
 }
 
 /// A message to be delivered.
@@ -177,7 +204,11 @@ pub(crate) struct State {
     pub limits: Limits,
     pub tally: Tally,
     pub busy: HashMap<(String, String), usize>,
+    /// Exchange's SMTP connections that are logged in, by mailbox.
+    pub submitting: HashMap<String, usize>,
     pub deliveries: Vec<Delivery>,
+    /// Messages handed in so far.
+    pub handed_in: usize,
     pub counters: Counters,
     pub faults: Pending,
     /// Who signed in at Entra, and what came of it.
@@ -233,6 +264,7 @@ impl State {
             _ => mime::without_field(&outgoing.raw, "Bcc").into(),
         };
         let at = Instant::now();
+        self.handed_in += 1;
         for recipient in &outgoing.recipients {
             let inbox = self.well_known(recipient, "inbox");
             let leaves = inbox.is_none();
@@ -240,6 +272,7 @@ impl State {
                 inbox.add(StoredMessage::new(raw.to_vec()));
             }
             self.deliveries.push(Delivery {
+                number: self.handed_in,
                 via: outgoing.via,
                 login: outgoing.login.clone(),
                 from: outgoing.from.clone(),
@@ -286,6 +319,8 @@ mod tests {
         let inbox = state.folder("a@here", "inbox").expect("an inbox");
         assert_eq!(&*inbox.messages[0].raw, b"To: b@here\r\n\r\nhi\r\n");
         assert_eq!(&*inbox.messages[1].raw, &raw[..]);
+        let numbers: Vec<usize> = state.deliveries.iter().map(|d| d.number).collect();
+        assert_eq!(numbers, [1, 1, 2, 2]);
         let leaving: Vec<bool> = state.deliveries.iter().map(|d| d.leaves).collect();
         assert_eq!(leaving, [false, true, false, true]);
         assert!(state.deliveries.iter().all(|d| *d.submitted == raw[..]));

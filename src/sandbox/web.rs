@@ -173,7 +173,16 @@ async fn strike(State(site): State<Site>, mut request: Request, next: Next) -> R
             tokio::time::sleep(time).await;
             next.run(request).await
         }
+        Some(What::AnswerLate(time)) => {
+            let answer = next.run(request).await;
+            tokio::time::sleep(time).await;
+            answer
+        }
         Some(What::Status(code, retry_after)) => status(code, retry_after),
+        Some(What::StatusAfter(code)) => {
+            next.run(request).await;
+            status(code, None)
+        }
         Some(What::ResetBefore) => cut.cut(),
         Some(What::ResetWhileReading) => {
             let _first = request.into_body().into_data_stream().next().await;

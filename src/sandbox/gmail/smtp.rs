@@ -5,21 +5,29 @@
 //! BDAT; commands out of order, unknown parameters and anything piped behind STARTTLS are errors.
 
 use std::io;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::faults::What;
 use super::super::mailbox::StoredMessage;
-use super::super::store::{Outgoing, SmtpSession, Via};
+use super::super::mime;
+use super::super::store::{Cloud, Outgoing, SmtpSession, Via};
 use super::login::{self, Outcome};
 use super::wire::Wire;
 use super::{Door, Tls};
 
 /// What Gmail says in EHLO.
 const MAX_SIZE: usize = 35_882_577;
+/// What Exchange Online says: 150 MB (facts/graph-mail.md section 9).
+const EXCHANGE_MAX_SIZE: usize = 150 << 20;
 /// Recipients of one message (facts/google-oauth.md section 4).
 const MAX_RECIPIENTS: usize = 100;
+/// Exchange's own limit (facts/graph-mail.md section 9).
+const EXCHANGE_MAX_RECIPIENTS: usize = 500;
+/// Connections to one mailbox at a time (facts/entra-oauth.md section 7).
+const EXCHANGE_AT_ONCE: usize = 3;
 /// Octets of a line without its CRLF (RFC 5322 section 2.1.1).
 const MAX_LINE: usize = 998;
 /// Refused commands after which Gmail closes.
@@ -34,6 +42,34 @@ struct Session {
     login: Option<String>,
     envelope: Option<Envelope>,
     errors: usize,
+    /// One of the mailbox's few connections, at Exchange.
+    slot: Option<Slot>,
+}
+
+/// One of the connections that Exchange allows a mailbox.
+struct Slot {
+    cloud: Arc<Cloud>,
+    address: String,
+}
+
+impl Slot {
+    fn take(cloud: &Arc<Cloud>, address: &str) -> Option<Self> {
+        let mut state = cloud.state();
+        let running = state.submitting.entry(address.to_owned()).or_default();
+        if *running >= EXCHANGE_AT_ONCE {
+            return None;
+        }
+        *running += 1;
+        Some(Self { cloud: Arc::clone(cloud), address: address.to_owned() })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(running) = self.cloud.state().submitting.get_mut(&self.address) {
+            *running -= 1;
+        }
+    }
 }
 
 struct Envelope {
@@ -62,8 +98,16 @@ pub(super) async fn session(wire: Wire, door: Door) -> io::Result<()> {
         state.counters.smtp_sessions.push(SmtpSession::default());
         state.counters.smtp_sessions.len() - 1
     };
-    let mut session =
-        Session { door, wire, number, greeted: false, login: None, envelope: None, errors: 0 };
+    let mut session = Session {
+        door,
+        wire,
+        number,
+        greeted: false,
+        login: None,
+        envelope: None,
+        errors: 0,
+        slot: None,
+    };
     session.note(|_| {});
     if let Some(text) = session.door.scripted("CONNECT") {
         session.wire.send_line(text).await?;
@@ -154,7 +198,7 @@ impl Session {
             return reply("250 smtp.gmail.com at your service");
         }
         let mut lines = vec!["smtp.gmail.com at your service".to_owned()];
-        lines.push(format!("SIZE {MAX_SIZE}"));
+        lines.push(format!("SIZE {}", self.max_size()));
         lines.push("8BITMIME".into());
         if self.door.manner.tls == Tls::Required && !self.wire.is_tls() {
             lines.push("STARTTLS".into());
@@ -255,7 +299,17 @@ impl Session {
         }
     }
 
+    fn max_size(&self) -> usize {
+        if self.door.is_exchange() { EXCHANGE_MAX_SIZE } else { MAX_SIZE }
+    }
+
     fn accepted(&mut self, address: String) -> io::Result<Next> {
+        if self.door.is_exchange() {
+            self.slot = Slot::take(&self.door.cloud, &address);
+            if self.slot.is_none() {
+                return reply("432 4.3.2 Concurrent connections limit exceeded");
+            }
+        }
         self.note(|counted| counted.login.clone_from(&address));
         self.login = Some(address);
         reply("235 2.7.0 Accepted")
@@ -275,10 +329,11 @@ impl Session {
             return reply("555 5.5.2 Syntax error. - gsmtp");
         };
         let mut utf8 = false;
+        let max_size = self.max_size();
         for parameter in parameters.split_ascii_whitespace() {
             match parameter.to_ascii_uppercase().split_once('=') {
                 Some(("SIZE", size)) => match size.parse::<usize>() {
-                    Ok(size) if size <= MAX_SIZE => {}
+                    Ok(size) if size <= max_size => {}
                     Ok(_) => return reply("552 5.3.4 Message too big. - gsmtp"),
                     Err(_) => return reply("555 5.5.4 Bad SIZE. - gsmtp"),
                 },
@@ -296,6 +351,10 @@ impl Session {
     }
 
     fn rcpt(&mut self, rest: &str) -> io::Result<Next> {
+        let most = match self.door.is_exchange() {
+            true => EXCHANGE_MAX_RECIPIENTS,
+            false => MAX_RECIPIENTS,
+        };
         let Some(envelope) = self.envelope.as_mut().filter(|e| e.chunks.is_none()) else {
             return reply("503 5.5.1 MAIL first. - gsmtp");
         };
@@ -308,7 +367,7 @@ impl Session {
         if !envelope.utf8 && !to.is_ascii() {
             return reply("553 5.6.7 The address needs SMTPUTF8. - gsmtp");
         }
-        if envelope.recipients.len() >= MAX_RECIPIENTS {
+        if envelope.recipients.len() >= most {
             return reply("452 4.5.3 Too many recipients. - gsmtp");
         }
         envelope.recipients.push(to.to_owned());
@@ -327,7 +386,7 @@ impl Session {
             Some(_) => {}
         }
         self.wire.send_line("354 Go ahead - gsmtp").await?;
-        match self.wire.data(MAX_SIZE).await? {
+        match self.wire.data(self.max_size()).await? {
             Some(raw) => self.finish(raw).await,
             None => {
                 self.envelope = None;
@@ -337,10 +396,11 @@ impl Session {
     }
 
     async fn bdat(&mut self, rest: &str) -> io::Result<Next> {
+        let max_size = self.max_size();
         let mut words = rest.split(' ');
         let size = words.next().and_then(|size| size.parse::<usize>().ok());
         let last = words.next().map(|word| word.eq_ignore_ascii_case("LAST"));
-        let Some(size) = size.filter(|&size| size <= MAX_SIZE && words.next().is_none()) else {
+        let Some(size) = size.filter(|&size| size <= max_size && words.next().is_none()) else {
             // Without a size nobody knows where the next command begins.
             return reply("421 4.5.0 BDAT without a usable size. - gsmtp");
         };
@@ -353,7 +413,7 @@ impl Session {
         }
         let chunks = envelope.chunks.get_or_insert_default();
         chunks.extend_from_slice(&bytes);
-        if chunks.len() > MAX_SIZE {
+        if chunks.len() > max_size {
             self.envelope = None;
             return reply("552 5.3.4 Message too big. - gsmtp");
         }
@@ -379,12 +439,25 @@ impl Session {
         if let Some(refusal) = judge(&raw) {
             return reply(refusal);
         }
+        if !self.may_send(&raw) {
+            return reply(
+                "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+            );
+        }
         self.deliver(envelope, raw);
         if self.door.fault(|what| *what == What::AcceptThenReset).is_some() {
             return Ok(Next::Reset);
         }
         let id = super::super::accounts::random_text(12);
         reply(&format!("250 2.0.0 OK {} {id} - gsmtp", STANDARD.encode(&id[..4])))
+    }
+
+    /// Exchange looks at From (facts/graph-mail.md section 13).
+    fn may_send(&self, raw: &[u8]) -> bool {
+        let from = mime::parse(raw).and_then(|message| mime::from_address(&message));
+        let (Some(from), Some(login)) = (from, &self.login) else { return true };
+        let state = self.door.cloud.state();
+        !self.door.is_exchange() || state.mailbox(login).is_some_and(|mailbox| mailbox.sends(&from))
     }
 
     fn deliver(&self, envelope: Envelope, raw: Vec<u8>) {

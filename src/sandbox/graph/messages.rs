@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use super::super::accounts::guid;
+use super::super::faults::Place;
 use super::super::mailbox::{Changing, Folder, StoredMessage};
 use super::super::mime;
 use super::super::store::{Cloud, State as Store, Via};
@@ -23,7 +24,7 @@ use super::error::GraphError;
 use super::gate::{Caller, Right};
 use super::odata::Query;
 use super::send_mail::{mime_body, submit};
-use super::{compose, folders, view};
+use super::{compose, folders, late, view};
 
 /// PidTagDeleteAfterSubmit: no copy in Sent Items.
 const DELETE_AFTER_SUBMIT: &str = "boolean 0xe01";
@@ -254,7 +255,7 @@ pub(super) async fn send(
     let mut store = cloud.state();
     let address = caller.open(&store, &user, Right::Send)?;
     let raw = with_message(&mut store, &caller, &address, &id, |message| {
-        if !message.draft {
+        if !message.draft || message.submitted {
             let text = "Only a draft can be sent.";
             return Err(GraphError::bad("ErrorInvalidRequest", text));
         }
@@ -263,7 +264,11 @@ pub(super) async fn send(
     let raw = submit(&mut store, &caller, &address, raw, Via::GraphDraft)?;
     let mut message = super::transfer::take(&mut store, &caller, &address, &id)?;
     let wanted = message.extended.get(DELETE_AFTER_SUBMIT).is_none_or(|value| value != "true");
-    if wanted && let Some(sent) = store.well_known(&address, "sentitems") {
+    if let Some(delay) = late::asked(&mut store, Place::GraphSendDraft) {
+        message.set_raw(raw);
+        message.attachments.clear();
+        late::keep(&cloud, &mut store, &address, message, (wanted, delay));
+    } else if wanted && let Some(sent) = store.well_known(&address, "sentitems") {
         message.set_raw(raw);
         message.draft = false;
         message.flags.remove("\\Draft");

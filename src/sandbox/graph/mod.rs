@@ -17,6 +17,7 @@ mod folder_changes;
 mod folder_delta;
 mod folders;
 mod gate;
+mod late;
 mod links;
 mod listing;
 mod messages;

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::super::faults::Place;
 use super::super::mailbox::{Attachment, StoredMessage};
 use super::super::mime::{self, BadRecipients};
 use super::super::store::{Cloud, Outgoing, State as Store, Via};
@@ -22,6 +23,7 @@ use super::super::web;
 use super::compose;
 use super::error::GraphError;
 use super::gate::{Caller, Right};
+use super::late;
 
 /// To, Cc and Bcc together.
 const MAX_RECIPIENTS: usize = 500;
@@ -44,14 +46,20 @@ pub(super) async fn send_mail(
         _ => return Err(GraphError::unreadable_body()),
     };
     let raw = submit(&mut store, &caller, &address, raw, via)?;
-    if save && let Some(sent) = store.well_known(&address, "sentitems") {
-        let mut copy = StoredMessage::new(raw).flagged("\\Seen");
-        copy.transported = false;
-        sent.add(copy);
+    if let Some(delay) = late::asked(&mut store, Place::GraphSendMail) {
+        late::keep(&cloud, &mut store, &address, copy_of(raw), (save, delay));
+    } else if save && let Some(sent) = store.well_known(&address, "sentitems") {
+        sent.add(copy_of(raw));
     }
     drop(store);
     cloud.changed();
     Ok(StatusCode::ACCEPTED)
+}
+
+fn copy_of(raw: Vec<u8>) -> StoredMessage {
+    let mut copy = StoredMessage::new(raw).flagged("\\Seen");
+    copy.transported = false;
+    copy
 }
 
 /// The base64 of a MIME message: standard alphabet, padded, without a line break.

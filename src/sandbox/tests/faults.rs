@@ -185,3 +185,62 @@ async fn stalls_say_nothing_and_take_nothing() {
     assert!(silent.is_err() && world.sandbox.deliveries().is_empty());
     assert!(world.sandbox.faults_left().is_empty());
 }
+
+#[tokio::test]
+async fn what_was_carried_out_is_told_late_or_wrongly() {
+    let world = World::new().await;
+    let token = world.graph_token().await;
+    let fault = |what| world.sandbox.fault(Fault { at: Place::GraphSendMail, what, times: 1 });
+    fault(What::StatusAfter(504));
+    assert_eq!(send(&world, &token).await.expect("an answer").status(), 504);
+    let late = Duration::from_millis(60);
+    fault(What::AnswerLate(late));
+    let began = std::time::Instant::now();
+    assert_eq!(send(&world, &token).await.expect("an answer").status(), 202);
+    assert!(began.elapsed() >= late);
+    let sent = world.sandbox.sent();
+    assert_eq!(
+        (sent.len(), sent[1].number, &sent[1].recipients[..]),
+        (2, 2, &["a@x".to_owned()][..])
+    );
+    assert_eq!(world.sandbox.times_delivered()[&(String::new(), "a@x".to_owned())], 2);
+    fault(What::Status(429, None));
+    let response = send(&world, &token).await.expect("an answer");
+    assert_eq!((response.status().as_u16(), response.headers().get("retry-after")), (429, None));
+    assert!(world.sandbox.faults_left().is_empty());
+}
+
+#[tokio::test]
+async fn a_late_copy_is_a_draft_until_it_comes_and_is_not_sent_twice() {
+    const BOX: &str = "m@contoso.example";
+    let world = World::new().await;
+    let token = world.graph_token().await;
+    let late = What::LateCopy(Duration::from_millis(300));
+    let fault = |at, what| world.sandbox.fault(Fault { at, what, times: 1 });
+    fault(Place::GraphSendMail, late.clone());
+    fault(Place::GraphSendMail, What::ResetAfter);
+    assert!(send(&world, &token).await.is_err());
+    assert!(world.sandbox.faults_left().is_empty(), "both strike the same request");
+    let counts =
+        || (world.sandbox.folder(BOX, "drafts").len(), world.sandbox.sent_items(BOX).len());
+    assert_eq!((world.sandbox.sent().len(), counts()), (1, (1, 0)));
+    let until = |wanted| async move {
+        while counts() != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until((0, 1))).await.expect("the copy comes");
+    let request = world.http.post(world.graph("messages")).bearer_auth(&token);
+    let request = request.header("content-type", "text/plain");
+    let made = request.body(base64("Message-ID: <1@x>\r\nTo: a@x\r\n\r\n")).send().await;
+    let made: Value = made.expect("an answer").json().await.expect("JSON");
+    let path = world.graph(&format!("messages/{}/send", made["id"].as_str().expect("an id")));
+    let send_draft =
+        || world.http.post(&path).bearer_auth(&token).header("content-length", 0).send();
+    fault(Place::GraphSendDraft, late);
+    assert_eq!(send_draft().await.expect("an answer").status(), 202);
+    assert_eq!(send_draft().await.expect("an answer").status(), 400);
+    assert_eq!(counts(), (1, 1));
+    tokio::time::timeout(PATIENCE, until((0, 2))).await.expect("the copy comes");
+    assert_eq!(world.sandbox.sent()[1].message_id, "<1@x>");
+}
