@@ -65,8 +65,8 @@ pub struct Content {
 #[derive(Debug)]
 enum Place {
     Memory(Vec<Bytes>),
-    /// An unnamed file; the lock keeps position and read together.
-    File(std::sync::Mutex<File>),
+    /// A file from an offset on; the lock keeps position and read together.
+    File(std::sync::Mutex<File>, u64),
 }
 
 impl Content {
@@ -76,12 +76,17 @@ impl Content {
     }
 
     pub(super) fn in_file(file: File, size: u64, share: Share) -> Self {
-        Self { place: Place::File(std::sync::Mutex::new(file)), size, _share: Some(share) }
+        Self { place: Place::File(std::sync::Mutex::new(file), 0), size, _share: Some(share) }
     }
 
     /// A whole message in a file that is not changed any more.
     pub fn from_file(file: File, size: u64) -> Self {
-        Self { place: Place::File(std::sync::Mutex::new(file)), size, _share: None }
+        Self::from_file_at(file, 0, size)
+    }
+
+    /// What follows the header in the file of a message: `size` octets from `start` on.
+    pub fn from_file_at(file: File, start: u64, size: u64) -> Self {
+        Self { place: Place::File(std::sync::Mutex::new(file), start), size, _share: None }
     }
 
     /// A whole message in memory.
@@ -115,11 +120,11 @@ impl Content {
     pub fn read_at(&self, at: u64, limit: usize) -> io::Result<Bytes> {
         match &self.place {
             Place::Memory(pieces) => Ok(slice_of(pieces, at, limit)),
-            Place::File(file) => {
+            Place::File(file, start) => {
                 let left = usize::try_from(self.size.saturating_sub(at)).unwrap_or(usize::MAX);
                 let mut piece = BytesMut::zeroed(left.min(limit));
                 let mut file = file.lock().map_err(|_| io::Error::other("temporary file lost"))?;
-                file.seek(SeekFrom::Start(at))?;
+                file.seek(SeekFrom::Start(start.saturating_add(at)))?;
                 file.read_exact(&mut piece)?;
                 Ok(piece.freeze())
             }

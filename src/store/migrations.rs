@@ -130,6 +130,112 @@ pub(super) const MAILBOXES: Schema = Schema {
     broken: Broken::BeginAnew,
 };
 
+/// Times are milliseconds since 1970. An entry's state: 0 waits, 1 is taken, 2 is held, 3 is dead;
+/// a recipient's: 0 waits, 1 has it, 2 has failed. Every index leaves out what it isn't for, so that
+/// dead letters cost nothing.
+const WAITING: &str = "
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    role TEXT NOT NULL,
+    -- In lower case.
+    role_key TEXT NOT NULL,
+    login TEXT,
+    lane TEXT NOT NULL,
+    -- NULL: the null reverse-path.
+    sender TEXT,
+    is_eight_bit INTEGER NOT NULL,
+    is_smtputf8 INTEGER NOT NULL,
+    ret TEXT,
+    envid TEXT,
+    -- Entries of one lane with the same key are sent in order.
+    order_key TEXT NOT NULL,
+    -- The name of the message's file, which is never given twice, and what is in it.
+    file TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    header_size INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX entry_due ON entry (lane, next) WHERE state = 0;
+CREATE INDEX entry_order ON entry (lane, id, next, order_key) WHERE state = 0;
+CREATE INDEX entry_next ON entry (next) WHERE state = 0;
+CREATE INDEX entry_taken ON entry (id) WHERE state = 1;
+CREATE INDEX entry_held ON entry (id) WHERE state = 2;
+CREATE INDEX entry_dead ON entry (id) WHERE state = 3;
+CREATE INDEX entry_alive ON entry (accepted) WHERE state <> 3;
+
+CREATE TABLE recipient (
+    entry INTEGER NOT NULL REFERENCES entry ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    notify TEXT,
+    orcpt TEXT,
+    state INTEGER NOT NULL DEFAULT 0,
+    status TEXT,
+    reply TEXT,
+    PRIMARY KEY (entry, position)
+) STRICT, WITHOUT ROWID;
+
+-- Outlives its entry: what is handed in again after a crash is known.
+CREATE TABLE origin (
+    name TEXT NOT NULL PRIMARY KEY,
+    entry INTEGER NOT NULL,
+    noted INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX origin_entry ON origin (entry);
+CREATE INDEX origin_noted ON origin (noted);
+
+CREATE TABLE total (
+    waiting INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    octets INTEGER NOT NULL
+) STRICT;
+INSERT INTO total VALUES (0, 0, 0);
+CREATE TRIGGER entry_comes AFTER INSERT ON entry BEGIN
+    UPDATE total SET waiting = waiting + (new.state <> 3), dead = dead + (new.state = 3),
+        octets = octets + new.size;
+END;
+CREATE TRIGGER entry_goes AFTER DELETE ON entry BEGIN
+    UPDATE total SET waiting = waiting - (old.state <> 3), dead = dead - (old.state = 3),
+        octets = octets - old.size;
+END;
+CREATE TRIGGER entry_changes AFTER UPDATE OF state ON entry
+WHEN (old.state = 3) <> (new.state = 3) BEGIN
+    UPDATE total SET waiting = waiting + (new.state <> 3) - (old.state <> 3),
+        dead = dead + (new.state = 3) - (old.state = 3);
+END;
+
+CREATE TABLE handover (
+    part TEXT NOT NULL PRIMARY KEY,
+    since INTEGER NOT NULL,
+    trace TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX handover_since ON handover (since);
+
+CREATE TABLE copy (
+    message TEXT NOT NULL,
+    made INTEGER NOT NULL
+) STRICT;
+CREATE INDEX copy_message ON copy (message, made);
+CREATE INDEX copy_made ON copy (made);
+";
+
+/// The queue of messages that wait to be sent.
+pub(super) const SPOOL: Schema = Schema {
+    file: "spool.sqlite",
+    steps: &[WAITING],
+    probe: "UPDATE total SET waiting = waiting",
+    broken: Broken::Refuse(
+        "the messages themselves are in the .eml files of the folder spool beside it. Copy that \
+         folder first. Then restore spool.sqlite from a backup, or move it (with its -wal and -shm) \
+         away: the next start begins anew and keeps the old files in a folder spool.left-..., from \
+         which they can be sent by hand",
+    ),
+};
+
 /// Why a database was not brought to this version.
 #[derive(Debug)]
 pub(super) enum Failure {

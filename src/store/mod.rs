@@ -40,7 +40,7 @@ use cache::Cache;
 use sqlite::{Database, Durability};
 
 /// What can go wrong with what is stored.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The database can't be opened.
     #[error("{}: the state store can't be opened: {reason}", .path.display())]
@@ -53,6 +53,23 @@ pub enum Error {
     /// A statement failed: disk full, read-only, broken.
     #[error("the state store failed: {0}")]
     Failed(String),
+    /// The disk is full, or may not be written to: nothing was changed, and it can be tried again.
+    #[error(
+        "nothing can be written to the state folder ({0}); make room there, or let the account of \
+         this process write there"
+    )]
+    NoRoom(String),
+    /// A message's file is not what was written: trying again is of no use.
+    #[error("{}: the message that waits to be sent can't be read: {reason}", .path.display())]
+    Message {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An entry of the queue is not, or not any more, where the call needs it.
+    #[error("entry {0} of the queue is gone, or is not being sent")]
+    NotTaken(queue::EntryId),
 }
 
 /// The store of this process; clones are the same.

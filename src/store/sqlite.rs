@@ -38,8 +38,9 @@ pub(super) struct Schema {
 pub(super) enum Broken {
     /// It is put aside, and another one is begun: what was in it can be read anew.
     BeginAnew,
-    /// A person must look first: what was in it is nowhere else.
-    Refuse,
+    /// A person must look first: what was in it is nowhere else. What to do then, for an error
+    /// that goes on after "it is broken and is left as it is; ".
+    Refuse(&'static str),
 }
 
 /// How long another process (a backup, a second proxy) may hold the write lock.
@@ -109,13 +110,11 @@ impl Database {
         match Self::try_open(&path, schema).await {
             Ok(database) => Ok(database),
             Err(Trouble::Plain(reason)) => Err(open_error(reason)),
-            Err(Trouble::Broken(reason)) if schema.broken == Broken::Refuse => {
-                Err(open_error(format!(
-                    "it is broken ({reason}) and is left as it is; restore it from a backup, or move \
-                     it away to begin anew"
-                )))
-            }
             Err(Trouble::Broken(reason)) => {
+                if let Broken::Refuse(advice) = schema.broken {
+                    let said = format!("it is broken ({reason}) and is left as it is; {advice}");
+                    return Err(open_error(said));
+                }
                 let aside = put_aside(&path).map_err(|error| {
                     open_error(format!("it is broken ({reason}) and can't be put aside: {error}"))
                 })?;
@@ -129,6 +128,32 @@ impl Database {
                 })
             }
         }
+    }
+
+    /// As [`Self::open`], for who must not make or change anything by opening.
+    pub(super) async fn open_as_it_is(folder: &Path, schema: &Schema) -> Result<Self, Error> {
+        let path = folder.join(schema.file);
+        let version = match path.try_exists() {
+            Ok(true) => version(&path).await,
+            Ok(false) => Err(Trouble::Plain(
+                "there is none; the proxy makes it when it starts with a role that sends. Is this \
+                 the Proxy.StateDirectory that the proxy uses?"
+                    .to_owned(),
+            )),
+            Err(error) => Err(Trouble::Plain(error.to_string())),
+        };
+        match version {
+            Ok(version) if version < schema.steps.len() => Err(Trouble::Plain(format!(
+                "an older version of authbridge has written it (format {version}); start the proxy \
+                 of this version first"
+            ))),
+            // What else is wrong is said where it is opened.
+            Ok(_) | Err(Trouble::Broken(_)) => return Self::open(folder, schema).await,
+            Err(trouble) => Err(trouble),
+        }
+        .map_err(|trouble| match trouble {
+            Trouble::Plain(reason) | Trouble::Broken(reason) => Error::Open { path, reason },
+        })
     }
 
     async fn try_open(path: &Path, schema: &Schema) -> Result<Self, Trouble> {
@@ -217,7 +242,10 @@ impl From<Failure> for Trouble {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(words(&error))
+        match result_code(&error) {
+            Some(SQLITE_FULL | SQLITE_READONLY) => Self::NoRoom(words(&error)),
+            _ => Self::Failed(words(&error)),
+        }
     }
 }
 
@@ -274,6 +302,16 @@ fn make_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
     }
+}
+
+/// How many of the schema's steps a database has.
+async fn version(path: &Path) -> Result<usize, Trouble> {
+    let looking = options(path, Durability::Soon).create_if_missing(false);
+    let mut connection = looking.connect().await?;
+    let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await;
+    connection.close().await?;
+    let version: i64 = version?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 
 async fn bring_up(

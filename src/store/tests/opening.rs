@@ -147,7 +147,7 @@ async fn a_full_disk_is_an_error_and_what_was_there_stays() {
     drop(writing);
     let ids: Vec<_> = (0..3000).map(|number| format!("{number:0>200}")).collect();
     let failed = mailbox.apply(vec![(key, added(&ids))]).await.expect_err("full");
-    assert!(matches!(&failed, Error::Failed(words) if words.contains("full")), "{failed}");
+    assert!(matches!(&failed, Error::NoRoom(words) if words.contains("full")), "{failed}");
     assert!(!failed.to_string().contains("000"), "{failed}");
     assert_eq!(told(&mailbox).await, before);
 }

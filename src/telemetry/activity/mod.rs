@@ -145,6 +145,21 @@ impl Activity {
     }
 }
 
+impl Activity {
+    /// A message that had waited was taken by the upstream. Its octets were counted when it came.
+    pub fn sent_later(&self, role: &str, took: Duration) {
+        metrics::spool_sent(role, took);
+        self.roles.role(role).sent_later(SystemTime::now());
+    }
+
+    /// The upstream has not taken a message that waits or has to.
+    pub fn failed_later(&self, role: &str, reference: &str, text: &str) {
+        self.history.failed(self.step());
+        let text = cleaned(text, MAX_TEXT);
+        self.roles.role(role).failed(SystemTime::now(), reference, text);
+    }
+}
+
 impl LiveSession {
     /// TLS has begun (STARTTLS, STLS).
     pub fn secured(&self) {

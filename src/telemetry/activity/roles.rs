@@ -67,6 +67,11 @@ impl Role {
         facts.last_success = Some(now);
     }
 
+    /// One that was counted when it was written down.
+    pub fn sent_later(&self, now: SystemTime) {
+        self.facts().last_success = Some(now);
+    }
+
     pub fn opened(&self, now: SystemTime) {
         let mut facts = self.facts();
         facts.opened += 1;

@@ -56,6 +56,16 @@ pub const SIGN_IN_EXPIRY: &str = "authbridge_sign_in_expiry_seconds";
 pub const CREDENTIAL_EXPIRY: &str = "authbridge_credential_expiry_seconds";
 /// Access tokens asked for, by `role` and `result`: `oauth` counts them.
 pub const TOKEN_REFRESHES: &str = "authbridge_token_refreshes_total";
+/// Messages in the spool, by `state`: waiting, or dead.
+pub const SPOOL_MESSAGES: &str = "authbridge_spool_messages";
+/// How long the oldest that is not dead has been waiting.
+pub const SPOOL_OLDEST: &str = "authbridge_spool_oldest_seconds";
+/// Messages that were written down, by `role`.
+pub const SPOOL_QUEUED: &str = "authbridge_spool_queued_total";
+/// Messages that were sent out of the spool, by `role`.
+pub const SPOOL_SENT: &str = "authbridge_spool_sent_total";
+/// Messages that were given up because of their age, by `role`.
+pub const SPOOL_EXPIRED: &str = "authbridge_spool_expired_total";
 /// Always 1; the version is a label.
 pub const BUILD_INFO: &str = "authbridge_build_info";
 /// When the process started.
@@ -171,6 +181,19 @@ fn describe() {
     );
     describe_counter!(THROTTLE_WAIT, seconds, "Time waited because Microsoft Graph asked for it.");
     describe_counter!(TOKEN_REFRESHES, Unit::Count, "Access tokens asked for, by result.");
+    describe_gauge!(
+        SPOOL_MESSAGES,
+        Unit::Count,
+        "Messages in the spool: waiting to be sent, or dead (given up and kept)."
+    );
+    describe_gauge!(SPOOL_OLDEST, seconds, "How long the oldest message has waited to be sent.");
+    describe_counter!(SPOOL_QUEUED, Unit::Count, "Messages that were written to the spool.");
+    describe_counter!(SPOOL_SENT, Unit::Count, "Messages of the spool that were sent at last.");
+    describe_counter!(
+        SPOOL_EXPIRED,
+        Unit::Count,
+        "Messages of the spool that were given up because of their age."
+    );
     describe_gauge!(BUILD_INFO, Unit::Count, "The version that runs.");
     describe_gauge!(START_TIME, seconds, "When the process started, in seconds since 1970.");
 }
@@ -218,6 +241,30 @@ pub fn login(protocol: &'static str, result: LoginResult) {
 pub fn message_sent(role: &str, took: Duration) {
     counter!(MESSAGES_SENT, "role" => role.to_owned()).increment(1);
     histogram!(LATENCY, "role" => role.to_owned(), "operation" => "send").record(took);
+}
+
+/// The spool holds so many; the oldest that waits has this age.
+pub fn spool_holds(waiting: u64, dead: u64, oldest: Duration) {
+    let count = |count: u64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
+    gauge!(SPOOL_MESSAGES, "state" => "waiting").set(count(waiting));
+    gauge!(SPOOL_MESSAGES, "state" => "dead").set(count(dead));
+    gauge!(SPOOL_OLDEST).set(oldest.as_secs_f64().round());
+}
+
+/// A message was written down.
+pub fn spool_queued(role: &str) {
+    counter!(SPOOL_QUEUED, "role" => role.to_owned()).increment(1);
+}
+
+/// The upstream has taken a message that had waited; the attempt took so long.
+pub fn spool_sent(role: &str, took: Duration) {
+    counter!(SPOOL_SENT, "role" => role.to_owned()).increment(1);
+    histogram!(LATENCY, "role" => role.to_owned(), "operation" => "send").record(took);
+}
+
+/// A message was given up because of its age.
+pub fn spool_expired(role: &str) {
+    counter!(SPOOL_EXPIRED, "role" => role.to_owned()).increment(1);
 }
 
 /// A message, its sender or one of its recipients was not taken.

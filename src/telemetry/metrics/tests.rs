@@ -64,6 +64,10 @@ fn everything() {
     throttle_waited(Duration::from_secs(3));
     OctetMeter::new("Mail.Receiving").moved(1000, 20);
     counter!(TOKEN_REFRESHES, "role" => "Mail.Sending", "result" => "ok").increment(1);
+    spool_holds(3, 1, Duration::from_secs(90));
+    spool_queued("Mail.Sending");
+    spool_sent("Mail.Sending", Duration::from_millis(300));
+    spool_expired("Mail.Sending");
 }
 
 /// One end of each kind.
@@ -99,9 +103,15 @@ fn every_event_is_a_sample_that_a_scraper_understands() {
         ("authbridge_graph_request_seconds_bucket", &[("le", "1")], 1.0),
         ("authbridge_graph_request_seconds_bucket", &[("le", "300")], 1.0),
         ("authbridge_upstream_latency_seconds_sum", &[RECEIVING, ("operation", "open")], 2.0),
-        ("authbridge_upstream_latency_seconds_count", &[SENDING, ("operation", "send")], 1.0),
+        ("authbridge_upstream_latency_seconds_count", &[SENDING, ("operation", "send")], 2.0),
         (THROTTLED, &[], 1.0),
         (TOKEN_REFRESHES, &[SENDING, ("result", "ok")], 1.0),
+        (SPOOL_MESSAGES, &[("state", "waiting")], 3.0),
+        (SPOOL_MESSAGES, &[("state", "dead")], 1.0),
+        (SPOOL_OLDEST, &[], 90.0),
+        (SPOOL_QUEUED, &[SENDING], 1.0),
+        (SPOOL_SENT, &[SENDING], 1.0),
+        (SPOOL_EXPIRED, &[SENDING], 1.0),
         (TOKEN_EXPIRY, &[SENDING, ("subject", "a@b.c")], 3599.5),
         (SIGN_IN_EXPIRY, &[("account", "a@b.c"), ("application", "app")], 7_776_000.0),
         (CREDENTIAL_EXPIRY, &[SENDING, ("kind", "secret")], -60.0),
@@ -120,7 +130,7 @@ fn every_event_is_a_sample_that_a_scraper_understands() {
 #[test]
 fn every_family_is_described_and_named_by_the_conventions() {
     let families = families_with(everything, &all_ends());
-    assert_eq!(families.len(), 17, "{:?}", families.keys());
+    assert_eq!(families.len(), 22, "{:?}", families.keys());
     for (name, Family { kind, help, .. }) in &families {
         assert!(name.starts_with("authbridge_"), "{name}");
         assert!(help.len() > 20 && help.ends_with('.'), "{name}: {help}");
@@ -134,7 +144,7 @@ fn every_family_is_described_and_named_by_the_conventions() {
 }
 
 fn is_a_time(name: &str) -> bool {
-    ["latency", "request_seconds", "wait", "expiry", "start_time"]
+    ["latency", "request_seconds", "wait", "expiry", "start_time", "oldest"]
         .iter()
         .any(|word| name.contains(word))
 }

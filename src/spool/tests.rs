@@ -1,0 +1,1 @@
+//! The spool with a queue on the disk and upstreams by script.
