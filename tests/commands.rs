@@ -5,6 +5,7 @@ mod importing;
 mod mistakes;
 mod proofs;
 mod public_roles;
+mod spool;
 mod tokens;
 mod trips;
 mod verify;
@@ -78,6 +79,11 @@ fn help_names_every_command_and_option() {
         ("token list", "--config --json --cache-file-name --cache-directory Examples:"),
         ("token remove", "ACCOUNT --config --client-id --yes Examples:"),
         ("token import", "FILE --config --client-id --tenant-id --cloud Examples:"),
+        ("spool", "list show retry drop Examples:"),
+        ("spool list", "--config --dead --waiting --role --json Examples:"),
+        ("spool show", "ID --config --json --header --message Examples:"),
+        ("spool retry", "ID --config --all --dead Examples:"),
+        ("spool drop", "ID --config --all --dead --yes Examples:"),
     ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let said = typed(folder.path(), &arguments);

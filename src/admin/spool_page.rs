@@ -23,7 +23,7 @@ use super::units::{count, moment, octets};
 use crate::store::queue::{Counts, EntryId, EntryState, Filter, Queue, Summary};
 
 /// Entries on a page.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 
 /// Longest reason in the table, in characters; the entry's own page has it whole.
 const MAX_REASON: usize = 200;

@@ -1,6 +1,7 @@
 //! The page over real sockets, with actions, tokens and accounts that the test chooses.
 
 mod attacks;
+mod spool;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::oauth::{
     Accounts, Ending, Error, Expiry, HttpClient, PublicApp, Service, SubjectStatus,
 };
 use crate::secret::Secret;
+use crate::store::queue::Queue;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Recorder;
 use crate::tls::{ClientTls, ServerTls};
@@ -110,6 +112,10 @@ fn roles() -> Vec<RoleInfo> {
 }
 
 async fn serve() -> Served {
+    serve_with(None).await
+}
+
+async fn serve_with(queue: Option<Queue>) -> Served {
     crate::tls::install_provider();
     let folder = tempfile::tempdir().expect("folder");
     let file = |name: &str| folder.path().join(name);
@@ -124,7 +130,7 @@ async fn serve() -> Served {
         accounts: Accounts::new(cache, &file("accounts.json"), http),
         expiries: Vec::new(),
         host_names: Vec::new(),
-        queue: None,
+        queue,
         actions: Arc::new(Fixed),
         tls: ServerTls::self_signed(&file("certs")).expect("made"),
     };

@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod cloud;
+pub mod queue;
 pub mod wire;
 
 use std::collections::HashMap;
