@@ -297,6 +297,7 @@ mod tests {
             submitted: letter.raw.clone(),
             leaves: true,
             at,
+            number: 0,
             peer: Some("127.0.0.1:1".parse().expect("an address")),
         }
     }
