@@ -95,7 +95,7 @@ impl Letter {
         let hidden = &self.recipients[self.recipients.len() - self.hidden..];
         let head = &arrived[..header_length(arrived)];
         let head = String::from_utf8_lossy(head);
-        if let Some(told) = hidden.iter().find(|one| head.contains(&format!("{one}"))) {
+        if let Some(told) = hidden.iter().find(|one| head.contains(one.as_str())) {
             return Some(format!("{told} was hidden and is told in the header:\n{head}"));
         }
         for field in [format!("Subject: fault {}", self.id), format!("X-Fault: {}", self.id)] {
@@ -137,8 +137,11 @@ fn body(raw: &[u8]) -> &[u8] {
     raw.get(header_length(raw) + 2..).unwrap_or_default()
 }
 
+/// Its name and its content.
+type Attachment = (String, Vec<u8>);
+
 /// The first text and all attachments.
-fn decoded(raw: &[u8]) -> Option<(String, Vec<(String, Vec<u8>)>)> {
+fn decoded(raw: &[u8]) -> Option<(String, Vec<Attachment>)> {
     let message = MessageParser::new().parse(raw)?;
     let text = message.body_text(0)?.trim_end().to_owned();
     let files = message.attachments().map(|part| {
