@@ -4,11 +4,11 @@ WINDOWS := x86_64-pc-windows-gnu
 # Programs that the tests drive, as Debian packages.
 TOOLS := curl swaks msmtp fetchmail isync dovecot-imapd dovecot-pop3d postfix python3 openssl gcc \
 	getmail6 offlineimap3 neomutt interimap libmail-java default-jdk-headless \
-	chromium chromium-driver
+	chromium chromium-driver faketime
 # Libraries that the tests drive, from the Python Package Index.
 PYTHON := msal==1.37.0 msal-extensions==1.3.1
 
-.PHONY: check tools format lint test docs windows bench fuzz hostile
+.PHONY: check tools format lint test docs windows bench fuzz hostile faults
 
 check: tools format lint test docs windows
 	@echo 'make check: all passed'
@@ -49,3 +49,8 @@ hostile:
 bench:
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench wire --bench mailbox
+
+# Kills, broken connections, failing services and jumping clocks while clients send; ten minutes.
+# AUTHBRIDGE_FAULTS=seed,rounds repeats a run.
+faults:
+	$(CARGO) test --locked --test all faults::a_long_storm -- --ignored --nocapture

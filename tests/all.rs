@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod dependencies;
 mod dovecot;
+mod faults;
 mod graph;
 mod harness;
 mod hostile;

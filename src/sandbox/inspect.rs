@@ -87,6 +87,16 @@ impl Sandbox {
         self.cloud.state().deliveries.clone()
     }
 
+    /// Every delivery since the last call; forgotten here, so that a long run fits in memory.
+    pub fn take_deliveries(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.cloud.state().deliveries)
+    }
+
+    /// How many deliveries [`Sandbox::take_deliveries`] would give.
+    pub fn delivered(&self) -> usize {
+        self.cloud.state().deliveries.len()
+    }
+
     /// Every message that was taken, as often as it was taken, in order: two entries with one
     /// Message-ID and one recipient are a message that was doubled.
     pub fn sent(&self) -> Vec<Sent> {

@@ -139,9 +139,19 @@ impl std::fmt::Debug for Sandbox {
 impl Sandbox {
     /// Binds everything on 127.0.0.1 and serves until dropped.
     pub async fn start(options: Options) -> io::Result<Self> {
+        Self::start_behind(options, |own| own).await
+    }
+
+    /// The same behind something that passes connections on: `front` is told where the sandbox
+    /// listens, and gives where clients shall go. Every address that the sandbox hands out, and
+    /// every audience that it checks, is one of these.
+    pub async fn start_behind(
+        options: Options,
+        front: impl FnOnce(Endpoints) -> Endpoints,
+    ) -> io::Result<Self> {
         let authority = ca::make()?;
         let sockets = Sockets::bind(options).await?;
-        let cloud = Arc::new(Cloud::new(sockets.endpoints()?));
+        let cloud = Arc::new(Cloud::new(front(sockets.endpoints()?)));
         let stop = CancellationToken::new();
         sockets.serve(&cloud, &authority, &stop);
         Ok(Self { cloud, root_pem: authority.root_pem, _stop: stop.drop_guard() })

@@ -5,7 +5,9 @@
 //! whoever changes a folder calls [`Cloud::changed`], so that idle sessions hear of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
@@ -96,6 +98,10 @@ pub struct Delivery {
     pub submitted: Arc<[u8]>,
     /// True when the recipient has no mailbox in the sandbox.
     pub leaves: bool,
+    /// When the service took it.
+    pub at: Instant,
+    /// SMTP: where the connection came from that brought it.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Delivery {
@@ -130,6 +136,7 @@ pub(crate) struct Outgoing {
     pub from: String,
     pub recipients: Vec<String>,
     pub raw: Vec<u8>,
+    pub peer: Option<SocketAddr>,
 }
 
 /// One login, right or wrong.
@@ -256,6 +263,7 @@ impl State {
             Via::Smtp => submitted.clone(),
             _ => mime::without_field(&outgoing.raw, "Bcc").into(),
         };
+        let at = Instant::now();
         self.handed_in += 1;
         for recipient in &outgoing.recipients {
             let inbox = self.well_known(recipient, "inbox");
@@ -272,6 +280,8 @@ impl State {
                 raw: raw.clone(),
                 submitted: submitted.clone(),
                 leaves,
+                at,
+                peer: outgoing.peer,
             });
         }
     }
@@ -301,6 +311,7 @@ mod tests {
             from: "x@y".into(),
             recipients: vec!["B@here".into(), "c@there".into()],
             raw: raw.clone(),
+            peer: None,
         };
         state.deliver(&outgoing);
         outgoing.via = Via::Smtp;

@@ -38,7 +38,9 @@ pub(super) fn graph_role(name: &str, mailbox: &str) -> SendingRole {
         graph_url: Cloud::Global.graph().to_owned(),
     };
     let large_messages = LargeMessages::Upload;
-    role(name, SendingKind::Microsoft365 { account, save_to_sent_items: true, large_messages })
+    let kind =
+        SendingKind::Microsoft365 { account, save_to_sent_items: true, large_messages, smtp: None };
+    role(name, kind)
 }
 
 fn role(name: &str, kind: SendingKind) -> SendingRole {

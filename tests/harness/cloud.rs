@@ -52,10 +52,16 @@ pub struct Cloud {
 impl Cloud {
     /// Starts it.
     pub fn start() -> Self {
+        Self::start_behind(|own| own)
+    }
+
+    /// Starts it behind something that passes connections on (`Sandbox::start_behind`).
+    pub fn start_behind(front: impl FnOnce(Endpoints) -> Endpoints) -> Self {
         authbridge::tls::install_provider();
         let runtime = Runtime::new().unwrap();
         let _inside = runtime.enter();
-        let sandbox = runtime.block_on(Sandbox::start(Options::default())).unwrap();
+        let sandbox = Sandbox::start_behind(Options::default(), front);
+        let sandbox = runtime.block_on(sandbox).unwrap();
         let tenant = sandbox.add_tenant("contoso.example");
         let app = App::new(&tenant.id)
             .with_role("Mail.Send")

@@ -469,7 +469,8 @@ impl Session {
             sent.add(StoredMessage::new(raw.clone()).flagged("\\Seen"));
         }
         let Envelope { from, recipients, .. } = envelope;
-        state.deliver(&Outgoing { via: Via::Smtp, login, from, recipients, raw });
+        let peer = self.wire.peer();
+        state.deliver(&Outgoing { via: Via::Smtp, login, from, recipients, raw, peer });
         state.counters.smtp_sessions[self.number].messages += 1;
         drop(state);
         self.door.cloud.changed();

@@ -5,6 +5,7 @@
 //! nothing else, and no line is longer than its limit.
 
 use std::io;
+use std::net::SocketAddr;
 
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -39,6 +40,11 @@ impl Wire {
         matches!(self.stream, Stream::Tls(_))
     }
 
+    /// Where the connection comes from.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
     pub fn has_buffered(&self) -> bool {
         !self.buffer.is_empty()
     }
@@ -55,12 +61,17 @@ impl Wire {
 
     /// Ends the connection with a TCP reset.
     pub fn reset(self) {
-        let tcp = match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
-            Stream::Gone => return,
-        };
-        let _ = tcp.set_zero_linger();
+        if let Some(tcp) = self.tcp() {
+            let _ = tcp.set_zero_linger();
+        }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match &self.stream {
+            Stream::Plain(tcp) => Some(tcp),
+            Stream::Tls(tls) => Some(tls.get_ref().0),
+            Stream::Gone => None,
+        }
     }
 
     fn io(&mut self) -> io::Result<&mut (dyn Both + Send)> {

@@ -110,8 +110,14 @@ pub(super) fn submit(
     }
     // The service writes who sent when the message does not say.
     let raw = if from.is_none() { mime::with_field(&raw, "From", address) } else { raw };
-    let outgoing =
-        Outgoing { via, login: caller.app.clone(), from: address.to_owned(), recipients, raw };
+    let outgoing = Outgoing {
+        via,
+        login: caller.app.clone(),
+        from: address.to_owned(),
+        recipients,
+        raw,
+        peer: None,
+    };
     store.deliver(&outgoing);
     Ok(outgoing.raw)
 }
