@@ -12,9 +12,9 @@ mod large;
 
 use std::time::{Duration, Instant};
 
+use crate::harness::Proxy;
 use crate::harness::cloud::{Cloud, OFFICE};
 use crate::harness::wire::Wire;
-use crate::harness::{Proxy, wait_until};
 use crate::sending::client::Client;
 use crate::sending::{BOB, letter};
 

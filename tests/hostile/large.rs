@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::{BOB, Client, OFFICE, Stage, letter, size, wait_until};
-use crate::harness::PATIENCE;
+use super::{BOB, Client, OFFICE, Stage, letter, size};
+use crate::harness::{PATIENCE, wait_until};
 
 /// Octets of a message that is all header, or one line: 100 MB under `make hostile`.
 fn octets() -> usize {
@@ -63,7 +63,7 @@ fn a_message_that_is_all_header_or_one_line_is_answered_and_costs_little() {
     }
 }
 
-/// What is sent at once, and how the last answer begins (empty: the connection may end).
+/// What is sent at once.
 const BOMBS: [(&str, &str); 9] = [
     ("IMAP", "a LOGIN {4294967295}\r\n"),
     ("IMAP", "a LOGIN {99999999999999999999999}\r\n"),
