@@ -50,6 +50,7 @@ pub(super) async fn run(spool: Arc<Inner>, stopping: CancellationToken) {
             () = stopping.cancelled() => break,
             Some(ended) = dispatcher.attempts.join_next_with_id() => dispatcher.ended(ended),
             () = spool.wake.notified() => {}
+            () = spool.queue.retried() => {}
             () = sleep(wait) => {}
         }
         dispatcher.look_at_the_clock().await;

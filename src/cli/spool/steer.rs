@@ -32,7 +32,7 @@ struct Chosen {
 
 /// Try messages again now, dead letters too
 ///
-/// A running authbridge tries them within moments; otherwise they are tried when it runs. A dead
+/// A running authbridge tries them within seconds; otherwise they are tried when it runs. A dead
 /// letter's failed recipients wait again, and its age begins anew.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  authbridge spool retry 42\n  authbridge spool retry --dead")]
@@ -152,8 +152,18 @@ async fn everything(
         let page = list::page(&place.queue, &filter, after).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
-        for summary in &page {
-            one(place, summary.id, deed, outcome).await?;
+        let ids: Vec<EntryId> = page.iter().map(|summary| summary.id).collect();
+        let left = match deed {
+            Deed::Retry => place.queue.retry_many(&ids, SystemTime::now()).await,
+            Deed::Drop => place.queue.remove_many(&ids).await,
+        };
+        let left = left.map_err(failed)?;
+        outcome.done += (ids.len() - left.len()) as u64;
+        for id in left {
+            match place.queue.show(id).await.map_err(failed)? {
+                None => outcome.gone.push(id),
+                Some(_) => outcome.busy.push(id),
+            }
         }
     }
 }

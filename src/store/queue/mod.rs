@@ -28,6 +28,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
+
 pub use record::{
     Counts, DueEntry, Entry, EntryId, EntryState, Filter, NewEntry, Next, QueuedRecipient,
     RecipientState, Settlement, Start, Summary,
@@ -65,6 +67,8 @@ struct Inner {
     answered: Mutex<Vec<EntryId>>,
     /// An earlier process has left entries whose clients may not have been answered.
     has_unanswered: AtomicBool,
+    /// Somebody has made an entry due.
+    retried: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -227,15 +231,34 @@ impl Queue {
     /// Makes an entry due at `now`; a dead one's failed recipients wait again, its age and its
     /// attempts begin anew. False: there is none, or it is being sent (held counts as that).
     pub async fn retry(&self, id: EntryId, now: SystemTime) -> Result<bool, Error> {
-        let queue = Arc::clone(&self.0);
-        finished(async move { queue.retry(id, now).await }).await
+        Ok(self.retry_many(&[id], now).await?.is_empty())
+    }
+
+    /// As [`Self::retry`], in one transaction; gives those that were left alone.
+    pub async fn retry_many(
+        &self,
+        ids: &[EntryId],
+        now: SystemTime,
+    ) -> Result<Vec<EntryId>, Error> {
+        let (queue, ids) = (Arc::clone(&self.0), ids.to_vec());
+        finished(async move { queue.retry(&ids, now).await }).await
+    }
+
+    /// Until somebody makes an entry due by [`Self::retry`] through this process.
+    pub async fn retried(&self) {
+        self.0.retried.notified().await;
     }
 
     /// Removes an entry and its message for good, without a report. False: there is none, or it is
     /// being sent (held counts as that).
     pub async fn remove(&self, id: EntryId) -> Result<bool, Error> {
-        let queue = Arc::clone(&self.0);
-        finished(async move { queue.remove(id).await }).await
+        Ok(self.remove_many(&[id]).await?.is_empty())
+    }
+
+    /// As [`Self::remove`], in one transaction; gives those that were left alone.
+    pub async fn remove_many(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, Error> {
+        let (queue, ids) = (Arc::clone(&self.0), ids.to_vec());
+        finished(async move { queue.remove(&ids).await }).await
     }
 
     /// How many there are.

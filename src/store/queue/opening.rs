@@ -34,6 +34,7 @@ impl Inner {
             entering: tokio::sync::Mutex::default(),
             answered: std::sync::Mutex::default(),
             has_unanswered: AtomicBool::new(false),
+            retried: tokio::sync::Notify::new(),
         })
     }
 }

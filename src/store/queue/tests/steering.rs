@@ -149,3 +149,20 @@ async fn lists_come_in_pages_and_by_filter() {
     let counts = Counts { waiting: 3, dead: 1, octets: 4 * TEXT.len() as u64, oldest: Some(at(7)) };
     assert_eq!(queue.counts().await.expect("read"), counts);
 }
+
+#[tokio::test]
+async fn many_are_steered_at_once_and_what_is_being_sent_is_left() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    let (waiting, dead, taken) = (one(&queue).await, one(&queue).await, one(&queue).await);
+    kill(&queue, dead).await;
+    take(&queue, taken).await;
+    let all = [waiting, dead, taken];
+    assert_eq!(queue.retry_many(&all, at(7)).await.expect("no error"), [taken]);
+    // Who waits for it hears of it.
+    tokio::time::timeout(30 * SECOND, queue.retried()).await.expect("told");
+    let entry = queue.show(dead).await.expect("read").expect("there");
+    assert_eq!((entry.state, entry.next, entry.attempts), (EntryState::Waiting, at(7), 0));
+    assert_eq!(queue.remove_many(&all).await.expect("no error"), [taken]);
+    assert_eq!((files(folder.path()).len(), queue.counts().await.expect("read").waiting), (1, 1));
+}
