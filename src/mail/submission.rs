@@ -71,11 +71,13 @@ pub struct ClientCopy {
     pub answered: oneshot::Receiver<()>,
 }
 
-/// The upstream has taken the message.
+/// The message was taken: by the upstream, or by the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// What the upstream said, such as its queue id; goes into the client's 250 reply and the log.
     pub note: String,
+    /// It is on our disk, and the service has it later: it was not sent yet.
+    pub queued: bool,
 }
 
 /// What a [`Submission`] offers beyond plain SMTP.

@@ -200,7 +200,7 @@ impl Handover {
             return ControlFlow::Continue(live);
         }
         let words = if first.is_sent { "already sent" } else { "queued" };
-        ControlFlow::Break(Delivered { note: format!("{words} as {id}") })
+        ControlFlow::Break(Delivered { note: format!("{words} as {id}"), queued: true })
     }
 
     /// Answers; once the client has heard it, what it repeats is another message.
@@ -229,13 +229,13 @@ impl Handover {
         held: Option<EntryId>,
     ) -> Answer {
         match answer {
-            Ok(Delivered { note }) => {
+            Ok(Delivered { note, queued }) => {
                 self.spool.lanes.worked(&self.row.lane);
-                let Some(held) = held else { return Ok(Delivered { note }) };
+                let Some(held) = held else { return Ok(Delivered { note, queued }) };
                 self.let_go(Some(held)).await;
                 let later = self.deferred.len();
                 let note = format!("{note} ({later} recipients queued as {held})");
-                Ok(Delivered { note })
+                Ok(Delivered { note, queued })
             }
             Err(error) if error.kind.is_temporary() => {
                 self.row.reason = in_short(error.kind);
@@ -402,6 +402,7 @@ impl Handover {
                 "" => format!("queued as {id}"),
                 reason => format!("queued as {id}: {reason}"),
             },
+            queued: true,
         }
     }
 }

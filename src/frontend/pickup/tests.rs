@@ -113,7 +113,7 @@ impl Transaction for InMemory {
                 self.sent.message.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
             }
             self.role.sent.lock().expect("no panic").push(self.sent);
-            Ok(Delivered { note: "queued as 1".to_owned() })
+            Ok(Delivered { note: "queued as 1".to_owned(), queued: true })
         }
         .boxed()
     }

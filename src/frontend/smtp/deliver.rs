@@ -99,7 +99,8 @@ impl Session {
         mail.transaction.client_keeps(ClientCopy { digest, answered });
         let delivery = timeout(DELIVERY_TIMEOUT, mail.transaction.deliver(Arc::new(message)));
         let answer = match delivery.await.unwrap_or_else(|_| Err(hangs())) {
-            Ok(Delivered { note }) => {
+            Ok(Delivered { note, queued }) => {
+                let did = if queued { "queued" } else { "sent" };
                 let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
                     client_login = sender.name(),
@@ -108,9 +109,12 @@ impl Session {
                     size,
                     note,
                     duration_ms,
-                    "message sent"
+                    "message {did}"
                 );
-                self.live.sent(&sender.role, size, started.elapsed());
+                match queued {
+                    true => self.live.queued(&sender.role, size),
+                    false => self.live.sent(&sender.role, size, started.elapsed()),
+                }
                 Answer::new(250, "2.0.0", format!("Ok: {note}"))
             }
             Err(error) => self.refuse(&error, sender, "delivery"),

@@ -149,6 +149,7 @@ impl Activity {
     /// A message that had waited was taken by the upstream. Its octets were counted when it came.
     pub fn sent_later(&self, role: &str, took: Duration) {
         metrics::spool_sent(role, took);
+        self.history.sent(self.step(), 0, took);
         self.roles.role(role).sent_later(SystemTime::now());
     }
 
@@ -264,6 +265,17 @@ impl LiveSession {
         self.activity.history.sent(self.activity.step(), octets, took);
         if let Some(client) = &self.session.told().client {
             client.sent(now);
+            self.activity.note_change();
+        }
+    }
+
+    /// A message was written down; it is counted as sent when the upstream takes it.
+    pub fn queued(&self, role: &str, octets: u64) {
+        self.session.sent(octets);
+        self.activity.roles.role(role).moved(0, octets);
+        self.activity.history.moved(self.activity.step(), octets);
+        if let Some(client) = &self.session.told().client {
+            client.sent(SystemTime::now());
             self.activity.note_change();
         }
     }

@@ -192,7 +192,7 @@ impl Transaction for GraphTransaction {
                 memory: &self.memory,
                 smtp,
             };
-            Ok(Delivered { note: delivery.run(&envelope).await? })
+            Ok(Delivered { note: delivery.run(&envelope).await?, queued: false })
         }
         .boxed()
     }
