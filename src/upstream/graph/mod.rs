@@ -25,6 +25,7 @@ mod ledger;
 mod mailbox;
 mod outcome;
 mod send_mail;
+mod service_time;
 mod smtp_way;
 mod stray;
 #[cfg(all(test, feature = "sandbox"))]
