@@ -89,18 +89,21 @@ fn a_file_is_sent_by_its_envelope_and_goes() {
 #[test]
 fn a_file_that_is_written_slowly_is_sent_whole() {
     let (cloud, _proxy, directory) = started();
+    // When this one has gone, the folder is being watched.
+    fs::write(directory.join("first.eml"), message(BOB, "first")).unwrap();
+    wait_for(&cloud, &directory, 1);
     let text = message(BOB, "slow") + &"More of it.\r\n".repeat(60);
     let mut file = File::create(directory.join("slow.eml")).unwrap();
     fs::write(directory.join("fast.eml"), message(BOB, "fast")).unwrap();
     let (first, rest) = text.split_at(120);
     file.write_all(first.as_bytes()).unwrap();
     // The other one comes later and goes: so long nobody has touched the slow one.
-    wait_until("the fast one", || !cloud.sandbox.deliveries().is_empty());
+    wait_until("the fast one", || cloud.sandbox.deliveries().len() == 2);
     assert_eq!(files(&directory), ["slow.eml"]);
     file.write_all(rest.as_bytes()).unwrap();
     drop(file);
-    wait_for(&cloud, &directory, 2);
-    let slow = cloud.sandbox.deliveries()[1].raw.clone();
+    wait_for(&cloud, &directory, 3);
+    let slow = cloud.sandbox.deliveries()[2].raw.clone();
     assert!(slow.ends_with(text.split_once("\r\n\r\n").unwrap().1.as_bytes()));
 }
 
@@ -152,24 +155,30 @@ fn message_of(role: &str, subject: &str) -> String {
     }
 }
 
-#[test]
-fn over_graph_twenty_kills_lose_nothing_and_double_nothing() {
-    let cloud = Cloud::start();
-    let role = cloud.graph("Mail.Sending") + "Mail.Sending.Pace.PerMinute = 100000\n";
-    let (expected, found) = killed(&cloud, &role);
-    assert_eq!(found, expected);
+/// None is lost, and none doubled but one for each kill.
+#[track_caller]
+fn assert_once_but_for_kills((expected, mut found): (Vec<String>, Vec<String>)) {
+    assert!(found.len() <= expected.len() + 20, "{} deliveries", found.len());
+    found.dedup();
+    assert_eq!(found, expected, "none is lost");
 }
 
+/// What the service has taken is searched for after a kill, unless the kill falls between the end of
+/// the note of the attempt (`store/handovers`) and the end of the queue's row: then it is sent again.
+#[test]
+fn over_graph_twenty_kills_lose_nothing_and_double_at_most_what_was_being_settled() {
+    let cloud = Cloud::start();
+    let role = cloud.graph("Mail.Sending") + "Mail.Sending.Pace.PerMinute = 100000\n";
+    assert_once_but_for_kills(killed(&cloud, &role));
+}
+
+/// The service's SMTP can't be asked what it has: a kill between its 250 and our note of it sends
+/// the one message again that was under way.
 #[test]
 fn over_smtp_twenty_kills_lose_nothing_and_double_at_most_what_was_under_way() {
     let cloud = Cloud::start();
     let role = cloud.gmail_smtp("Mail.Sending", "key.json");
-    let (expected, mut found) = killed(&cloud, &role);
-    // The service's SMTP can't be asked what it has: a kill between its 250 and our note of it
-    // sends the one message again that was under way.
-    assert!(found.len() <= expected.len() + 20, "{} deliveries", found.len());
-    found.dedup();
-    assert_eq!(found, expected, "none is lost");
+    assert_once_but_for_kills(killed(&cloud, &role));
 }
 
 /// Files as .NET writes them (its `MailWriter`, `MimeBasePart` and `QuotedPrintableStream`), and what

@@ -146,7 +146,8 @@ fn swaks_and_msmtp_are_content_while_it_is_away_and_it_gets_each_message_once() 
     postfix.mailbox("bob", 3);
     wait_for_empty_queue(&proxy);
     for stored in postfix.mailbox("bob", 3) {
-        assert_same(&as_sent(&stored), message.as_bytes());
+        // swaks adds an empty line of its own.
+        assert_same(as_sent(&stored).trim_ascii_end(), message.trim_end().as_bytes());
     }
 }
 
