@@ -162,6 +162,12 @@ async fn everything(
         after = Some(last.id);
         let ids: Vec<EntryId> = page.iter().map(|summary| summary.id).collect();
         let left = match deed {
+            Deed::RetryFromOther => {
+                for &id in &ids {
+                    place.queue.free_of_mailbox(id).await.map_err(failed)?;
+                }
+                place.queue.retry_many(&ids, SystemTime::now()).await
+            }
             Deed::Retry => place.queue.retry_many(&ids, SystemTime::now()).await,
             Deed::Drop => place.queue.remove_many(&ids).await,
         };
