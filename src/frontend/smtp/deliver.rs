@@ -104,7 +104,7 @@ impl Session {
                     size,
                     note,
                     duration_ms,
-                    "message sent"
+                    "message accepted"
                 );
                 self.live.sent(&sender.role, size, started.elapsed());
                 Answer::new(250, "2.0.0", format!("Ok: {note}"))
