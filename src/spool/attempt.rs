@@ -222,6 +222,6 @@ pub(super) fn in_short(kind: Kind) -> &'static str {
         Kind::SignInNeeded => "the mail service does not accept our sign-in",
         Kind::OverQuota => "the mailbox is full",
         Kind::OutcomeUnknown => "the mail service did not confirm the message",
-        _ => "the mail service cannot be reached",
+        _ => "the mail service is not available",
     }
 }

@@ -234,7 +234,8 @@ impl Handover {
                 let Some(held) = held else { return Ok(Delivered { note, queued }) };
                 self.let_go(Some(held)).await;
                 let later = self.deferred.len();
-                let note = format!("{note} ({later} recipients queued as {held})");
+                let people = if later == 1 { "recipient" } else { "recipients" };
+                let note = format!("{note} ({later} {people} queued as {held})");
                 Ok(Delivered { note, queued })
             }
             Err(error) if error.kind.is_temporary() => {

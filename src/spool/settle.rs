@@ -150,7 +150,7 @@ fn too_old(trouble: Option<&Trouble>) -> RecipientState {
     let said = said.map(|reply| format!(" ({} {})", reply.code, reply.text)).unwrap_or_default();
     RecipientState::Failed {
         status: "4.4.7".to_owned(),
-        reply: format!("given up after too many attempts; the last one: {last}{said}"),
+        reply: format!("not delivered in time; the last attempt: {last}{said}"),
     }
 }
 

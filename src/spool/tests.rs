@@ -471,7 +471,7 @@ async fn what_is_too_old_is_given_up_after_one_more_attempt_and_all_behind_it_to
     let id = stage.entries().await[0].id;
     let entry = stage.spool.0.queue.show(id).await.expect("read").expect("there");
     let state = format!("{:?}", entry.recipients[0].state);
-    assert!(state.contains("4.4.7") && state.contains("cannot be reached"), "{state}");
+    assert!(state.contains("4.4.7") && state.contains("not available"), "{state}");
     stage.stop().await;
 }
 
