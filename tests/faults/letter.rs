@@ -90,6 +90,15 @@ impl Letter {
         Self { id, from: from.to_owned(), recipients, hidden, raw: raw.into_bytes().into() }
     }
 
+    /// As a program leaves it in a pickup folder.
+    pub fn file(&self) -> Vec<u8> {
+        let mut text = format!("X-Sender: {}\r\n", self.from);
+        for recipient in &self.recipients {
+            let _ = write!(text, "X-Receiver: {recipient}\r\n");
+        }
+        [text.as_bytes(), &self.raw].concat()
+    }
+
     /// What is wrong with what arrived; `None`: nothing.
     pub fn difference(&self, arrived: &[u8]) -> Option<String> {
         let hidden = &self.recipients[self.recipients.len() - self.hidden..];
