@@ -74,6 +74,7 @@ impl Settings {
             mode,
             clock: *clock,
             long_round: 2,
+            keep: self.only.is_some(),
         };
         let mut plans: Vec<Plan> = WORLDS.iter().enumerate().map(plan).collect();
         if let Some(only) = self.only {
@@ -155,7 +156,8 @@ fn a_long_storm_loses_nothing_and_doubles_nothing() {
 #[ignore = "a client that asks again after a kill between queue and 250 has its message queued twice"]
 fn a_short_storm_loses_nothing_and_doubles_nothing() {
     let settings = Settings::new(FEW * 2);
-    let plan = |seed, mode| Plan { seed, rounds: FEW, mode, clock: false, long_round: 0 };
+    let plan =
+        |seed, mode| Plan { seed, rounds: FEW, mode, clock: false, long_round: 0, keep: false };
     let begin = Instant::now();
     let plans = [plan(1, "fallback"), plan(settings.seed, "always")];
     let sums = live(&plans);

@@ -52,6 +52,8 @@ pub struct Plan {
     pub clock: bool,
     /// With `fallback`: the round, from 1, in which the service answers when no client waits.
     pub long_round: usize,
+    /// Journal and log are kept, whatever came of it.
+    pub keep: bool,
 }
 
 /// What came of it.
@@ -292,7 +294,7 @@ impl World {
         self.journal.note(&format!("settled within {:?}", begin.elapsed()));
         let folder = self.stop(proxy);
         self.judge.arrived(&self.cloud.sandbox.take_deliveries());
-        for (raw, failed) in dead_letters(folder.path()) {
+        for (raw, failed) in dead_letters(folder.path(), &self.journal) {
             self.judge.dead(&raw, &failed);
         }
         self.folder = Some(folder);
@@ -300,7 +302,7 @@ impl World {
 
     fn judged(mut self) -> Sums {
         let verdict = self.judge.verdict(|peer| self.taps.passage(peer));
-        if !verdict.is_clean() {
+        if !verdict.is_clean() || self.plan.keep {
             self.sums.evidence = self.evidence(&verdict);
         }
         self.sums.faults = self.journal.counts();
@@ -450,8 +452,9 @@ fn entries(folder: &Path, which: &str) -> Option<Vec<Value>> {
 }
 
 /// The dead letters with the recipients that failed.
-fn dead_letters(folder: &Path) -> Vec<(Vec<u8>, Vec<String>)> {
+fn dead_letters(folder: &Path, journal: &Journal) -> Vec<(Vec<u8>, Vec<String>)> {
     let letter = |entry: Value| {
+        journal.note(&format!("a dead letter: {entry}"));
         let id = entry["id"].to_string();
         let shown: Value =
             serde_json::from_slice(&spool(folder, &["show", &id, "--json"])?).ok()?;
