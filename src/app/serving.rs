@@ -179,13 +179,14 @@ impl Serving {
     pub async fn finish(self) {
         let count = self.sessions.count();
         tracing::info!("stopping: {count} sessions may finish within {GRACE:?}");
+        let end = tokio::time::Instant::now() + GRACE;
         self.process.stopping.cancel();
         match self.sessions.finish(GRACE).await {
             0 => tracing::info!("stopped"),
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
         if let Some(spooling) = self.spooling {
-            let _ = tokio::time::timeout(GRACE, spooling).await;
+            let _ = tokio::time::timeout_at(end, spooling).await;
         }
         self.keepers.stop.cancel();
         let (kept, noting) = self.noting;
