@@ -19,10 +19,12 @@ mod rows;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,6 +33,7 @@ pub use record::{
     RecipientState, Settlement, Start, Summary,
 };
 pub(super) use rows::{milliseconds, time};
+pub use unanswered::Adopted;
 
 use super::Error;
 use super::handovers::Handovers;
@@ -58,6 +61,10 @@ struct Inner {
     /// Rows that are to be written, and whose turn it is to do so.
     arrivals: Mutex<Vec<Arrival>>,
     entering: tokio::sync::Mutex<()>,
+    /// Whose clients have been answered, until that is noted.
+    answered: Mutex<Vec<EntryId>>,
+    /// An earlier process has left entries whose clients may not have been answered.
+    has_unanswered: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +107,32 @@ impl Queue {
     ///
     /// [`Error::NoRoom`]: the disk is full, or may not be written to.
     pub async fn put(&self, entry: NewEntry<'_>) -> Result<EntryId, Error> {
-        self.0.put(&entry).await
+        self.0.put(&entry, None).await
+    }
+
+    /// As [`Self::put`], for a client that has not heard of it yet: until [`Self::answered`] the
+    /// entry is known by `identity`, and after a crash the client finds it with [`Self::adopt`].
+    pub async fn put_unanswered(
+        &self,
+        entry: NewEntry<'_>,
+        identity: &str,
+    ) -> Result<EntryId, Error> {
+        self.0.put(&entry, Some(identity)).await
+    }
+
+    /// The clients of these entries have their answer. Written without waiting for the disk.
+    pub async fn answered(&self, ids: &[EntryId]) -> Result<(), Error> {
+        lock(&self.0.answered).extend_from_slice(ids);
+        let queue = Arc::clone(&self.0);
+        finished(async move { queue.note_answered().await }).await
+    }
+
+    /// What an earlier process has written down of the same message without anybody being told:
+    /// entries of which no two have a recipient in common, sent or not. They are this process's
+    /// from then on, unanswered, and are given once.
+    pub async fn adopt(&self, identity: &str) -> Result<Vec<Adopted>, Error> {
+        let (queue, identity) = (Arc::clone(&self.0), identity.to_owned());
+        finished(async move { queue.adopt(&identity).await }).await
     }
 
     /// Lets an entry go on that was put with [`Start::Held`]; an error when it is not held (any

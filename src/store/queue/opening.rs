@@ -6,12 +6,14 @@
 //! files without a row go in the background, only those older than the opening and not on their way.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::Inner;
 use super::files::{Files, Name};
 use super::rows::milliseconds;
+use super::unanswered;
 use crate::store::Error;
 use crate::store::migrations::SPOOL;
 use crate::store::sqlite::{Database, Durability};
@@ -30,6 +32,8 @@ impl Inner {
             files,
             arrivals: std::sync::Mutex::default(),
             entering: tokio::sync::Mutex::default(),
+            answered: std::sync::Mutex::default(),
+            has_unanswered: AtomicBool::new(false),
         })
     }
 }
@@ -64,11 +68,17 @@ impl Inner {
         sqlx::query("DELETE FROM origin WHERE entry IN (SELECT id FROM entry WHERE state = 2)")
             .execute(writing.connection())
             .await?;
+        // Nobody is told of them: as if they had never been.
+        sqlx::query("DELETE FROM unanswered WHERE entry IN (SELECT id FROM entry WHERE state = 2)")
+            .execute(writing.connection())
+            .await?;
         let held: Vec<String> =
             sqlx::query_scalar("DELETE FROM entry WHERE state = 2 RETURNING file")
                 .fetch_all(writing.connection())
                 .await?;
+        let left = unanswered::left(writing.connection(), now).await?;
         writing.commit().await?;
+        self.has_unanswered.store(left, Ordering::Release);
         if taken.rows_affected() > 0 {
             tracing::info!(
                 entries = taken.rows_affected(),

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use super::Inner;
 use super::record::EntryId;
 use super::rows::{self, DEAD, WAITING, milliseconds};
+use super::unanswered;
 use crate::store::Error;
 use crate::store::sqlite::Durability;
 
@@ -46,6 +47,7 @@ impl Inner {
         let Some(name) = rows::delete(writing.connection(), id, [WAITING, DEAD]).await? else {
             return Ok(false);
         };
+        unanswered::forget(writing.connection(), id).await?;
         writing.commit().await?;
         self.files.remove(vec![name]).await;
         Ok(true)
