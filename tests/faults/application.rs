@@ -19,6 +19,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// Before the same message is tried again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(500));
 
+/// Before each message in a long round, so that the queue can be emptied afterwards.
+const SLOW: Duration = Duration::from_secs(5);
 /// Between two files.
 const BETWEEN_FILES: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_millis(1500));
@@ -44,6 +46,8 @@ pub struct Floor {
     pub closing: AtomicBool,
     /// Not even another attempt.
     pub closed: AtomicBool,
+    /// Clients take their time: a round is long.
+    pub slow: AtomicBool,
     /// Messages whose last octet has gone out.
     pub ends: AtomicUsize,
 }
@@ -57,6 +61,7 @@ impl Floor {
             journal,
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             ends: AtomicUsize::new(0),
         }
     }
@@ -70,6 +75,9 @@ impl Floor {
                 return;
             }
             std::thread::sleep(dice.time(PAUSE.0, PAUSE.1));
+            if self.slow.load(Ordering::SeqCst) {
+                std::thread::sleep(SLOW);
+            }
             let id = format!("f{name}-{number}-{seed:x}");
             let letter = Letter::draw(&mut dice, id, &account.from);
             let insists = dice.percent(50);

@@ -29,9 +29,9 @@ use crate::sending::classic;
 
 /// A kill waits so long for something to happen.
 const MOMENT: Duration = Duration::from_secs(3);
-/// After the storm everything must have settled within this: the last looks for what is uncertain
-/// take ten seconds each.
-const CALM: Duration = Duration::from_secs(240);
+/// After the storm something must arrive within this for as long as anything waits: the last looks
+/// for what is uncertain take ten seconds each, and a hung request its minute.
+const CALM: Duration = Duration::from_secs(120);
 /// A round in which clients hear 250 before the service has answered.
 const LONG: Duration = Duration::from_secs(37);
 /// The pickup folder beside the configuration.
@@ -193,7 +193,9 @@ impl World {
             self.reload(&proxy);
         }
         if is_long {
+            self.floor.slow.store(true, Ordering::SeqCst);
             std::thread::sleep(LONG);
+            self.floor.slow.store(false, Ordering::SeqCst);
         }
         self.wait_for_a_moment();
         self.end(proxy);
@@ -284,7 +286,7 @@ impl World {
                 None => last_arrival.elapsed() > QUIET,
             };
             let empty = empty && files(&self.pickup) == 0;
-            if (clients_done && empty) || begin.elapsed() > CALM {
+            if (clients_done && empty) || last_arrival.elapsed() > CALM {
                 break;
             }
             hurry(proxy.folder.path());
