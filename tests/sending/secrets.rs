@@ -39,7 +39,7 @@ fn no_password_token_key_or_body_is_ever_logged() {
         // The last thing that is logged; the log is written behind.
         proxy.wait_for_log("535 5.7.8 Not accepted");
         let log = proxy.log();
-        assert!(log.contains("message accepted"), "{log}");
+        assert!(log.contains("message sent"), "{log}");
         let key: serde_json::Value = serde_json::from_str(&cloud.key.json).unwrap();
         let private_key = key["private_key"].as_str().unwrap().lines().nth(1).unwrap().to_owned();
         let blob = |login: &str, password: &str| plain(login, password).split_off(11);

@@ -231,7 +231,7 @@ async fn the_log_has_the_cause_under_the_clients_reference_and_no_secret() {
     for expected in [
         reference.expect("a reference"),
         "smtp.example.com is down: connection refused",
-        "message accepted",
+        "message sent",
         "queued as 1",
         "jane@example.com",
         "Mail.Sending",
