@@ -86,7 +86,7 @@ impl Transaction for Taking {
                 octets.extend_from_slice(&piece);
             }
             self.0.lock().expect("nobody panics with it").push(octets);
-            Ok(Delivered { note: "taken".to_owned() })
+            Ok(Delivered { note: "taken".to_owned(), queued: false })
         }
         .boxed()
     }

@@ -25,5 +25,5 @@ pub use mailbox::{Folder, Mailbox};
 pub use message::{Content, Message};
 pub use reference::{Reference, SessionId};
 pub use roles::Roles;
-pub use submission::{Delivered, Features, SenderRule, Submission, Transaction};
+pub use submission::{ClientCopy, Delivered, Features, SenderRule, Submission, Transaction};
 pub use upstream::{Duplex, Opened, Protocol, Relay, Upstream};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::{Address, Error, Message, Recipient, ReversePath};
 
@@ -50,6 +51,10 @@ pub trait Transaction: Send {
     /// again after a crash. Only a spool can keep that promise; what sends at once ignores it.
     fn came_from(&mut self, _origin: &str) {}
 
+    /// Gives what tells a spool that the client repeats itself, not having heard our answer before a
+    /// crash. What sends at once ignores it.
+    fn client_keeps(&mut self, _copy: ClientCopy) {}
+
     /// Hands the message over for all accepted recipients.
     fn deliver(
         self: Box<Self>,
@@ -57,11 +62,22 @@ pub trait Transaction: Send {
     ) -> BoxFuture<'static, Result<Delivered, Error>>;
 }
 
-/// The upstream has taken the message.
+/// The message as the client keeps it until it is answered.
+#[derive(Debug)]
+pub struct ClientCopy {
+    /// SHA-256 of what it has sent, before anything was added: the same again is the same message.
+    pub digest: [u8; 32],
+    /// Told when the answer is on its way to the client; closed when it never will be.
+    pub answered: oneshot::Receiver<()>,
+}
+
+/// The message was taken: by the upstream, or by the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// What the upstream said, such as its queue id; goes into the client's 250 reply and the log.
     pub note: String,
+    /// It is on our disk, and the service has it later: it was not sent yet.
+    pub queued: bool,
 }
 
 /// What a [`Submission`] offers beyond plain SMTP.

@@ -78,7 +78,7 @@ impl Outcome {
         let all =
             |state: &RecipientState| positions.iter().map(|at| (*at, state.clone())).collect();
         match answer {
-            Ok(Delivered { note }) => {
+            Ok(Delivered { note, .. }) => {
                 Self { settled: all(&RecipientState::Sent), note, trouble: None }
             }
             Err(error) if error.kind.is_temporary() => Self::none(Trouble::with_message(error)),

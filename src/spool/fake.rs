@@ -230,7 +230,7 @@ impl Transaction for FakeTransaction {
             }
             answer?;
             self.fake.0.order.lock().expect("no panic").push(content);
-            Ok(Delivered { note: "taken".to_owned() })
+            Ok(Delivered { note: "taken".to_owned(), queued: false })
         }
         .boxed()
     }

@@ -9,8 +9,9 @@
 //! What was handed over together is written down together, and nobody with it: the upstream finds
 //! its note of an attempt by the recipients.
 
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::{self, About, Outcome, Trouble, in_short};
 use super::settle::{self, Ended};
-use super::{Inner, Route, backoff};
+use super::{Inner, Route, backoff, repeated};
 use crate::mail::{
     Delivered, Error, Kind, Message, Recipient, ReversePath, SmtpReply, Transaction,
 };
@@ -57,6 +58,16 @@ pub(super) struct Handover {
     pub row: NewRow,
     pub deferred: Vec<Recipient>,
     pub message: Arc<Message>,
+    client: Option<Client>,
+    /// What the client's answer is about.
+    entries: Mutex<Vec<EntryId>>,
+}
+
+/// A client that keeps its message until it is answered.
+pub(super) struct Client {
+    /// What its message is known by.
+    pub identity: String,
+    pub answered: oneshot::Receiver<()>,
 }
 
 /// The upstream's transaction, and whom it has accepted.
@@ -65,6 +76,17 @@ pub(super) type Live = (Box<dyn Transaction>, Vec<Recipient>);
 type Answer = Result<Delivered, Error>;
 
 impl Handover {
+    pub fn new(
+        spool: Arc<Inner>,
+        route: Arc<Route>,
+        row: NewRow,
+        deferred: Vec<Recipient>,
+        message: Arc<Message>,
+        client: Option<Client>,
+    ) -> Self {
+        Self { spool, route, row, deferred, message, client, entries: Mutex::default() }
+    }
+
     /// To the end, whether somebody waits for it or not.
     pub async fn run(self, live: Option<Live>) -> Answer {
         let (tell, told) = oneshot::channel();
@@ -77,11 +99,15 @@ impl Handover {
     }
 
     async fn conclude(mut self, live: Option<Live>, tell: oneshot::Sender<Answer>) {
-        // Nobody may wait any more: what was decided stands.
+        let live = match self.adopt(live).await {
+            ControlFlow::Continue(live) => live,
+            ControlFlow::Break(known) => return self.tell(tell, Ok(known)),
+        };
         let Some((live, accepted)) = live else {
             let deferred = std::mem::take(&mut self.deferred);
             let start = self.start();
-            let _ = tell.send(self.write_down(&deferred, start).await.map(|id| self.queued(id)));
+            let answer = self.write_down(&deferred, start).await.map(|id| self.queued(id));
+            self.tell(tell, answer);
             return;
         };
         let role = &self.route.role;
@@ -94,7 +120,8 @@ impl Handover {
             self.row.reason = "it waits for its turn";
             self.row.trouble = Some(no_turn(&role.name, wait));
             let start = Start::At(SystemTime::now());
-            let _ = tell.send(self.write_down(&all, start).await.map(|id| self.queued(id)));
+            let answer = self.write_down(&all, start).await.map(|id| self.queued(id));
+            self.tell(tell, answer);
             return;
         }
         self.hand_over(live, accepted, tell).await;
@@ -111,8 +138,7 @@ impl Handover {
             false => match self.write_down(&self.deferred, Start::Held).await {
                 Ok(id) => Some(id),
                 Err(error) => {
-                    let _ = tell.send(Err(error));
-                    return;
+                    return self.tell(tell, Err(error));
                 }
             },
         };
@@ -125,22 +151,74 @@ impl Handover {
             () = self.spool.patience() => None,
         };
         if let Some(answer) = quick {
-            let _ = tell.send(self.answered(answer, &accepted, held).await);
-            return;
+            let answer = self.answered(answer, &accepted, held).await;
+            return self.tell(tell, answer);
         }
         self.row.reason = "the mail service takes its time";
         match self.write_down(&accepted, Start::Taken).await {
             Ok(id) => {
                 self.let_go(held).await;
-                let _ = tell.send(Ok(self.queued(id)));
+                let answer = Ok(self.queued(id));
+                self.tell(tell, answer);
                 self.settle_late(id, delivery.await, began, started).await;
             }
             // There is no other place for the message than this: the client has to wait for it.
             Err(_) => {
                 let answer = delivery.await;
-                let _ = tell.send(self.answered(answer, &accepted, held).await);
+                let answer = self.answered(answer, &accepted, held).await;
+                self.tell(tell, answer);
             }
         }
+    }
+
+    /// What an earlier process has written down of this message, nobody having been told, is neither
+    /// sent nor written once more. Breaks when that is all of it.
+    async fn adopt(&mut self, live: Option<Live>) -> ControlFlow<Delivered, Option<Live>> {
+        let Some(client) = &self.client else { return ControlFlow::Continue(live) };
+        let adopted = match self.spool.queue.adopt(&client.identity).await {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                tracing::warn!("what an earlier process has queued can't be looked for: {error}");
+                return ControlFlow::Continue(live);
+            }
+        };
+        let Some(first) = adopted.first() else { return ControlFlow::Continue(live) };
+        let (role, id) = (&self.row.role, first.id);
+        tracing::info!(role, %id, "a client repeats a message that was queued before a crash");
+        self.entries().extend(adopted.iter().map(|one| one.id));
+        let is_known = |one: &Recipient| repeated::is_for(&adopted, one);
+        self.deferred.retain(|one| !is_known(one));
+        let live = match live {
+            Some((_, accepted)) if accepted.iter().any(is_known) => {
+                // Its transaction has them: the others get another one.
+                self.deferred.extend(accepted.into_iter().filter(|one| !is_known(one)));
+                None
+            }
+            live => live,
+        };
+        if live.is_some() || !self.deferred.is_empty() {
+            return ControlFlow::Continue(live);
+        }
+        let words = if first.is_sent { "already sent" } else { "queued" };
+        ControlFlow::Break(Delivered { note: format!("{words} as {id}"), queued: true })
+    }
+
+    /// Answers; once the client has heard it, what it repeats is another message.
+    fn tell(&mut self, tell: oneshot::Sender<Answer>, answer: Answer) {
+        let entries = std::mem::take(&mut *self.entries());
+        if let Some(client) = self.client.take()
+            && answer.is_ok()
+            && !entries.is_empty()
+        {
+            let spool = Arc::clone(&self.spool);
+            self.spool.tasks.spawn(repeated::answered(spool, entries, client.answered));
+        }
+        // Nobody may wait any more: what was decided stands.
+        let _ = tell.send(answer);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<EntryId>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The upstream has answered in time.
@@ -151,13 +229,13 @@ impl Handover {
         held: Option<EntryId>,
     ) -> Answer {
         match answer {
-            Ok(Delivered { note }) => {
+            Ok(Delivered { note, queued }) => {
                 self.spool.lanes.worked(&self.row.lane);
-                let Some(held) = held else { return Ok(Delivered { note }) };
+                let Some(held) = held else { return Ok(Delivered { note, queued }) };
                 self.let_go(Some(held)).await;
                 let later = self.deferred.len();
                 let note = format!("{note} ({later} recipients queued as {held})");
-                Ok(Delivered { note })
+                Ok(Delivered { note, queued })
             }
             Err(error) if error.kind.is_temporary() => {
                 self.row.reason = in_short(error.kind);
@@ -248,9 +326,16 @@ impl Handover {
             accepted: SystemTime::now(),
             start,
         };
-        let put = AssertUnwindSafe(self.spool.queue.put(entry)).catch_unwind().await;
+        let put = async {
+            match &self.client {
+                Some(client) => self.spool.queue.put_unanswered(entry, &client.identity).await,
+                None => self.spool.queue.put(entry).await,
+            }
+        };
+        let put = AssertUnwindSafe(put).catch_unwind().await;
         let put = put.unwrap_or_else(|_| Err(store::Error::Failed("panicked".to_owned())));
         let id = put.map_err(|error| no_room(&row.role, &error))?;
+        self.entries().push(id);
         if start != Start::Held {
             self.join_lane(id).await;
             self.note(id, recipients.len());
@@ -317,6 +402,7 @@ impl Handover {
                 "" => format!("queued as {id}"),
                 reason => format!("queued as {id}: {reason}"),
             },
+            queued: true,
         }
     }
 }

@@ -21,6 +21,7 @@ mod handover;
 pub mod heading;
 mod lane;
 mod pace;
+mod repeated;
 mod report;
 mod reports;
 mod settle;

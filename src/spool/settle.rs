@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{About, Outcome, Trouble};
-use super::{Inner, backoff, reports};
+use super::{Inner, backoff, lane, reports};
 use crate::mail::{Kind, Message, Recipient};
 use crate::store;
 use crate::store::queue::{
@@ -175,12 +175,15 @@ async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, ended: &Ended) 
             ..Recipient::new(report.to.clone())
         })
         .collect();
+    // A report goes out from the mailbox that there is now.
+    let route = spool.route(&entry.role);
+    let lane = route.map(|route| lane::key(&route.role, entry.login.as_deref()));
     loop {
         let report = report.as_ref().map(|report| NewEntry {
             role: &entry.role,
             // The role's mailbox may depend on it.
             login: entry.login.as_deref(),
-            lane: &entry.lane,
+            lane: lane.as_deref().unwrap_or(&entry.lane),
             from: &report.from,
             recipients: &recipients,
             message: &report.message,

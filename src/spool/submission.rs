@@ -12,12 +12,12 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
 use super::attempt::{in_short, is_too_many};
-use super::handover::{self, Handover, Live, NewRow};
-use super::{Inner, Route, lane};
+use super::handover::{self, Client, Handover, Live, NewRow};
+use super::{Inner, Route, lane, repeated};
 use crate::config::{SenderPolicy, SendingKind, SpoolMode};
 use crate::mail::{
-    Address, Delivered, Error, Features, Kind, Message, Recipient, ReversePath, SenderRule,
-    SmtpReply, Submission, Transaction,
+    Address, ClientCopy, Delivered, Error, Features, Kind, Message, Recipient, ReversePath,
+    SenderRule, SmtpReply, Submission, Transaction,
 };
 
 /// A role with pace and spool.
@@ -122,7 +122,7 @@ impl Spooled {
         };
         let spool = Arc::clone(&self.spool);
         let (accepted, deferred) = (Vec::new(), Vec::new());
-        Kept { spool, route, mode: self.mode, row, live: None, accepted, deferred }
+        Kept { spool, route, mode: self.mode, row, live: None, accepted, deferred, copy: None }
     }
 }
 
@@ -188,6 +188,7 @@ struct Kept {
     accepted: Vec<Recipient>,
     /// Who was accepted without it.
     deferred: Vec<Recipient>,
+    copy: Option<ClientCopy>,
 }
 
 impl Kept {
@@ -230,9 +231,14 @@ impl Kept {
         if let Some(max) = limit.filter(|max| written_first && message.size() > *max) {
             return Err(too_large(role, message.size(), max));
         }
-        let Self { spool, route, row, live, accepted, deferred, .. } = self;
+        let Self { spool, route, row, live, accepted, deferred, copy, .. } = self;
+        let all = accepted.iter().chain(&deferred);
+        let client = copy.map(|copy| Client {
+            identity: repeated::identity(&row, all, &copy.digest),
+            answered: copy.answered,
+        });
         let live = live.filter(|_| !accepted.is_empty()).map(|live| (live, accepted));
-        Ok((Handover { spool, route, row, deferred, message }, live))
+        Ok((Handover::new(spool, route, row, deferred, message, client), live))
     }
 }
 
@@ -246,6 +252,10 @@ impl Transaction for Kept {
         if self.mode == SpoolMode::Always {
             self.row.origin = Some(origin.to_owned());
         }
+    }
+
+    fn client_keeps(&mut self, copy: ClientCopy) {
+        self.copy = Some(copy);
     }
 
     fn deliver(

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::fake::{Act, Fake, Step, graph_role, smtp_role};
 use super::*;
-use crate::config::SenderPolicy;
+use crate::config::{SenderPolicy, SendingKind, ServerAuth, Template};
 use crate::mail::{
-    Address, Delivered, Error, Message, Recipient, ReversePath, SenderRule, SmtpReply,
+    Address, ClientCopy, Delivered, Error, Message, Recipient, ReversePath, SenderRule, SmtpReply,
 };
+use crate::secret::Secret;
 use crate::store::queue::{Access, EntryState, Filter, RecipientState, Summary};
 
 const ROLE: &str = "Mail.Sending";
@@ -109,12 +111,31 @@ impl Stage {
 }
 
 async fn send(spool: &Spool, content: &str, recipients: &[&str]) -> Result<Delivered, Error> {
+    send_for(spool, content, recipients, None).await
+}
+
+/// A client's copy, and what tells that it was answered.
+fn copy(content: &str) -> (oneshot::Sender<()>, ClientCopy) {
+    let (told, answered) = oneshot::channel();
+    let digest = [content.as_bytes()[0]; 32];
+    (told, ClientCopy { digest, answered })
+}
+
+async fn send_for(
+    spool: &Spool,
+    content: &str,
+    recipients: &[&str],
+    copy: Option<ClientCopy>,
+) -> Result<Delivered, Error> {
     let submission = spool.submission(ROLE).expect("there is the role");
     let from = ReversePath {
         address: Some(Address::parse("erp@example.com").expect("an address")),
         ..ReversePath::default()
     };
     let mut transaction = submission.begin(None, from).await?;
+    if let Some(copy) = copy {
+        transaction.client_keeps(copy);
+    }
     let mut accepted = 0;
     let mut refused = None;
     for one in recipients {
@@ -619,4 +640,130 @@ async fn through_failures_and_restarts_each_recipient_gets_each_message_once() {
         }
     }
     assert!(doubled > 0, "the script has unknown outcomes");
+}
+
+#[tokio::test]
+async fn what_a_client_repeats_after_a_crash_is_sent_once() {
+    for mode in [SpoolMode::Always, SpoolMode::Fallback] {
+        let stage = Stage::new(mode, failing(begins, || error(Kind::Unavailable))).await;
+        let (told, known) = copy("answered");
+        send_for(&stage.spool, "answered", &[A], Some(known)).await.expect("queued");
+        told.send(()).expect("somebody listens");
+        let (untold, known) = copy("lost");
+        send_for(&stage.spool, "lost", &[A, B], Some(known)).await.expect("queued");
+        drop(untold);
+        stage.spool.0.tasks.close();
+        stage.spool.0.tasks.wait().await;
+        let Stage { folder, spool, .. } = stage;
+        drop(spool);
+
+        let fake = Fake::new(|_| Act::Yes);
+        let routes = vec![route(smtp_role(ROLE), &fake)];
+        let spool = spool_in(folder.path(), quick(), &settings(mode), routes).await;
+        let mut again = Stage { folder, fake, spool, running: None };
+        for (content, to) in [("lost", &[A, B][..]), ("answered", &[A])] {
+            let (told, known) = copy(content);
+            let answer = send_for(&again.spool, content, to, Some(known)).await.expect("taken");
+            assert_eq!(answer.queued, content == "lost" || mode == SpoolMode::Always, "{content}");
+            let _ = told.send(());
+        }
+        again.run();
+        again.until_empty().await;
+        let count = |content, to| again.fake.count(content, to);
+        assert_eq!((count("lost", A), count("lost", B)), (1, 1), "{mode:?}");
+        assert_eq!(count("answered", A), 2, "{mode:?}: two messages");
+        let (told, known) = copy("lost");
+        send_for(&again.spool, "lost", &[A, B], Some(known)).await.expect("taken");
+        drop(told);
+        again.until_empty().await;
+        assert_eq!(again.fake.count("lost", A), 2, "{mode:?}: only once");
+        again.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_is_452_in_both_modes() {
+    for mode in [SpoolMode::Always, SpoolMode::Fallback] {
+        let stage = Stage::new(mode, failing(begins, || error(Kind::Unavailable))).await;
+        let place = stage.folder.path().join("spool");
+        std::fs::remove_dir_all(&place).expect("removed");
+        std::fs::write(&place, b"in the way").expect("written");
+        let refused = stage.send("x", &[A]).await.expect_err("no room");
+        let reply = refused.reply.expect("a reply");
+        assert_eq!((reply.code, reply.enhanced), (452, (4, 3, 1)), "{mode:?}");
+        assert!(stage.entries().await.is_empty());
+        std::fs::remove_file(&place).expect("removed");
+        std::fs::create_dir(&place).expect("made");
+        stage.send("x", &[A]).await.expect("there is room again");
+        assert_eq!(stage.entries().await.len(), 1, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_written_down_is_not_sent_again() {
+    use sqlx::Connection;
+    let mut stage = Stage::new(SpoolMode::Always, Fake::new(|_| Act::Yes)).await;
+    let path = stage.folder.path().join("spool.sqlite");
+    let mut beside = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .expect("open");
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'x'); END";
+    sqlx::raw_sql(refuse).execute(&mut beside).await.expect("made");
+    stage.send("x", &[A]).await.expect("queued");
+    stage.run();
+    stage.fake.begun(1).await;
+    // Ten times as long as the dispatcher needs to look again.
+    tokio::time::sleep(quick().poll * 10).await;
+    let left = stage.entries().await;
+    assert_eq!((left.len(), left[0].state), (1, EntryState::Taken));
+    sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut beside).await.expect("dropped");
+    stage.until_empty().await;
+    assert_eq!(stage.fake.count("x", A), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_does_not_go_out_from_another_mailbox_than_it_was_accepted_for() {
+    let old = || graph_role(ROLE, "a@example.com");
+    let (first, second) = (Fake::new(|_| Act::Yes), Fake::new(|_| Act::Yes));
+    let always = settings(SpoolMode::Always);
+    let mut stage = Stage::with(always.clone(), quick(), old(), first).await;
+    for content in ["x", "y"] {
+        stage.send(content, &[A]).await.expect("queued");
+    }
+    let new = vec![route(graph_role(ROLE, "b@example.com"), &second)];
+    stage.spool.configure(&always, new);
+    stage.run();
+    stage.until("a reason", |all| all[0].reason.contains("another mailbox now")).await;
+    assert!(second.order().is_empty());
+    // The administrator wants it so.
+    let id = stage.entries().await[0].id;
+    let queue = &stage.spool.0.queue;
+    while !queue.free_of_mailbox(id).await.expect("no error") {
+        tokio::task::yield_now().await;
+    }
+    queue.retry(id, SystemTime::now()).await.expect("no error");
+    stage.until("one is sent", |all| all.len() == 1).await;
+    assert_eq!(second.order(), ["x"]);
+    // The mailbox is back.
+    stage.spool.configure(&always, vec![route(old(), &stage.fake)]);
+    stage.until_empty().await;
+    assert_eq!((second.order().len(), stage.fake.order()), (1, vec!["y".to_owned()]));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_smtp_service_may_be_replaced_while_messages_wait() {
+    let mut stage = Stage::new(SpoolMode::Always, Fake::new(|_| Act::Yes)).await;
+    stage.send("x", &[A]).await.expect("queued");
+    let mut role = smtp_role(ROLE);
+    if let SendingKind::Smtp { server, .. } = &mut role.kind {
+        let login = Template::new("another");
+        server.auth = ServerAuth::Basic { login, password: Secret::new("x") };
+    }
+    stage.spool.configure(&settings(SpoolMode::Always), vec![route(role, &stage.fake)]);
+    stage.run();
+    stage.until_empty().await;
+    assert_eq!(stage.fake.count("x", A), 1);
+    stage.stop().await;
 }

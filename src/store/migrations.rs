@@ -223,10 +223,30 @@ CREATE INDEX copy_message ON copy (message, made);
 CREATE INDEX copy_made ON copy (made);
 ";
 
+/// Entries whose clients may not have heard 250: a row goes when the answer is on its way, and
+/// outlives its entry else. `done`: when the entry went, in milliseconds since 1970.
+const UNANSWERED: &str = "
+CREATE TABLE unanswered (
+    entry INTEGER PRIMARY KEY,
+    -- A digest of what the client has sent, to whom, and as whom.
+    identity TEXT NOT NULL,
+    -- A list of those whom the entry is for.
+    recipients TEXT NOT NULL,
+    -- Its process is gone: the client that repeats the message finds it here.
+    is_earlier INTEGER NOT NULL DEFAULT 0,
+    done INTEGER
+) STRICT;
+CREATE INDEX unanswered_identity ON unanswered (identity, entry) WHERE is_earlier = 1;
+CREATE INDEX unanswered_done ON unanswered (done) WHERE done IS NOT NULL;
+CREATE TRIGGER entry_is_done AFTER DELETE ON entry BEGIN
+    UPDATE unanswered SET done = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE entry = old.id;
+END;
+";
+
 /// The queue of messages that wait to be sent.
 pub(super) const SPOOL: Schema = Schema {
     file: "spool.sqlite",
-    steps: &[WAITING],
+    steps: &[WAITING, UNANSWERED],
     probe: "UPDATE total SET waiting = waiting",
     broken: Broken::Refuse(
         "the messages themselves are in the .eml files of the folder spool beside it. Copy that \

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroize;
@@ -56,6 +57,8 @@ pub(super) struct Connection {
     stream: ClientStream,
     input: BytesMut,
     output: BytesMut,
+    /// To be told when the output is on its way.
+    told: Vec<oneshot::Sender<()>>,
     lines: LineReader,
 }
 
@@ -65,6 +68,7 @@ impl Connection {
             stream,
             input: BytesMut::new(),
             output: BytesMut::new(),
+            told: Vec::new(),
             lines: LineReader::default(),
         }
     }
@@ -76,6 +80,12 @@ impl Connection {
     /// Puts a reply in line; it leaves before the next wait.
     pub fn reply(&mut self, answer: &Answer) {
         answer.encode(&mut self.output);
+    }
+
+    /// As [`Self::reply`]; `told` hears when it has left, and is dropped when it can't.
+    pub fn reply_and_tell(&mut self, answer: &Answer, told: oneshot::Sender<()>) {
+        self.reply(answer);
+        self.told.push(told);
     }
 
     /// The next command line. Its octets may hold a password: wipe them with [`wipe`].
@@ -143,7 +153,12 @@ impl Connection {
             self.stream.write_all(&output).await?;
             self.stream.flush().await
         });
-        Ok(written.await.map_err(|_| End::TimedOut)??)
+        written.await.map_err(|_| End::TimedOut)??;
+        for told in self.told.drain(..) {
+            // Who does not keep messages does not listen.
+            let _ = told.send(());
+        }
+        Ok(())
     }
 
     /// Starts TLS. What the client sent before is dropped, never read as if it came protected.

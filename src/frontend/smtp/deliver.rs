@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::connection::End;
@@ -17,7 +18,7 @@ use super::state::{Mail, Sender, State};
 use super::transaction::sender_not_allowed;
 use crate::frontend::outgoing::allowed::header_is_allowed;
 use crate::frontend::outgoing::{Completing, policy};
-use crate::mail::{Address, Delivered, Error, Kind, Message, SenderRule};
+use crate::mail::{Address, ClientCopy, Delivered, Error, Kind, Message, SenderRule};
 use crate::protocol::smtp::answer::Answer;
 
 /// Clients wait ten minutes after the final dot (RFC 5321 section 4.5.3.2.6); an upstream's own
@@ -81,8 +82,9 @@ impl Session {
         Incoming::new(&self.context.messages, self.max_size(mail.features))
     }
 
-    async fn deliver(&mut self, sender: &Sender, mail: Mail, incoming: Incoming) {
+    async fn deliver(&mut self, sender: &Sender, mut mail: Mail, incoming: Incoming) {
         let started = Instant::now();
+        let digest = incoming.digest();
         let (recipients, from) = (mail.recipients.len(), mail.from.address.as_ref());
         let message = match self.prepare(sender, from, &mail.rule, incoming).await {
             Ok(message) => message,
@@ -93,9 +95,12 @@ impl Session {
         };
         self.note_mailer(&message);
         let size = message.size();
+        let (told, answered) = oneshot::channel();
+        mail.transaction.client_keeps(ClientCopy { digest, answered });
         let delivery = timeout(DELIVERY_TIMEOUT, mail.transaction.deliver(Arc::new(message)));
         let answer = match delivery.await.unwrap_or_else(|_| Err(hangs())) {
-            Ok(Delivered { note }) => {
+            Ok(Delivered { note, queued }) => {
+                let did = if queued { "queued" } else { "sent" };
                 let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
                     client_login = sender.name(),
@@ -104,14 +109,17 @@ impl Session {
                     size,
                     note,
                     duration_ms,
-                    "message sent"
+                    "message {did}"
                 );
-                self.live.sent(&sender.role, size, started.elapsed());
+                match queued {
+                    true => self.live.queued(&sender.role, size),
+                    false => self.live.sent(&sender.role, size, started.elapsed()),
+                }
                 Answer::new(250, "2.0.0", format!("Ok: {note}"))
             }
             Err(error) => self.refuse(&error, sender, "delivery"),
         };
-        self.reply(&answer);
+        self.connection.reply_and_tell(&answer, told);
     }
 
     /// Once a session: programs do not change in the middle of one.

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use ring::digest;
 use tokio::time::Instant;
 
 use super::connection::{BLOCK_TIMEOUT, Connection, End};
@@ -32,6 +33,7 @@ pub(in crate::frontend) struct Incoming {
     kept: Result<MessageBuffer, Problem>,
     limit: u64,
     received: u64,
+    digest: digest::Context,
 }
 
 /// Why a message is not kept.
@@ -59,7 +61,8 @@ impl From<Problem> for Error {
 
 impl Incoming {
     pub fn new(budget: &MemoryBudget, limit: u64) -> Self {
-        Self { kept: Ok(MessageBuffer::new(budget)), limit, received: 0 }
+        let digest = digest::Context::new(&digest::SHA256);
+        Self { kept: Ok(MessageBuffer::new(budget)), limit, received: 0, digest }
     }
 
     /// Takes octets in.
@@ -72,6 +75,8 @@ impl Incoming {
             self.kept = Err(Problem::Storage(error));
         } else if buffer.header_size() > MAX_HEADER {
             self.kept = Err(Problem::HeaderTooLarge);
+        } else {
+            self.digest.update(octets);
         }
     }
 
@@ -87,6 +92,13 @@ impl Incoming {
     /// True when reading on to the end has no more sense.
     fn is_endless(&self) -> bool {
         self.received > self.limit.saturating_add(MAX_EXCESS)
+    }
+
+    /// SHA-256 of what is kept.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(self.digest.clone().finish().as_ref());
+        octets
     }
 
     /// The complete message.

@@ -34,14 +34,18 @@ pub(super) struct Arrival {
 
 impl Inner {
     /// Writes a message down.
-    pub(super) async fn put(self: &Arc<Self>, entry: &NewEntry<'_>) -> Result<EntryId, Error> {
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        entry: &NewEntry<'_>,
+        identity: Option<&str>,
+    ) -> Result<EntryId, Error> {
         if let Some(origin) = entry.origin {
             let mut reading = self.database.readers().acquire().await?;
             if let Some(earlier) = known(&mut reading, origin).await? {
                 return Ok(earlier);
             }
         }
-        let row = NewRow::new(entry)?;
+        let row = NewRow::new(entry)?.unanswered(identity);
         let file = self.files.write(entry.message).await?;
         let (answer, answered) = oneshot::channel();
         lock(&self.arrivals).push(Arrival { row, file, answer });

@@ -16,6 +16,7 @@ use super::record::{DueEntry, Entry, EntryId, NewEntry, Next, Settlement};
 use super::rows::{
     self, DEAD, HELD, Inserted, NewRow, TAKEN, WAITING, milliseconds, set_recipient, time,
 };
+use super::unanswered;
 use crate::mail::Message;
 use crate::store::Error;
 use crate::store::sqlite::Durability;
@@ -212,7 +213,8 @@ impl Inner {
             return other.map_or(Ok(()), |_| Err(Error::NotTaken(id)));
         };
         let origin = sqlx::query("DELETE FROM origin WHERE entry = ?").bind(id.0);
-        origin.execute(connection).await?;
+        origin.execute(&mut *connection).await?;
+        unanswered::forget(connection, id).await?;
         writing.commit().await?;
         self.files.remove(vec![name]).await;
         Ok(())

@@ -19,18 +19,23 @@ mod rows;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use tokio::sync::Notify;
 
 pub use record::{
     Counts, DueEntry, Entry, EntryId, EntryState, Filter, NewEntry, Next, QueuedRecipient,
     RecipientState, Settlement, Start, Summary,
 };
 pub(super) use rows::{milliseconds, time};
+pub use unanswered::Adopted;
 
 use super::Error;
 use super::handovers::Handovers;
@@ -58,6 +63,12 @@ struct Inner {
     /// Rows that are to be written, and whose turn it is to do so.
     arrivals: Mutex<Vec<Arrival>>,
     entering: tokio::sync::Mutex<()>,
+    /// Whose clients have been answered, until that is noted.
+    answered: Mutex<Vec<EntryId>>,
+    /// An earlier process has left entries whose clients may not have been answered.
+    has_unanswered: AtomicBool,
+    /// Somebody has made an entry due.
+    retried: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +111,32 @@ impl Queue {
     ///
     /// [`Error::NoRoom`]: the disk is full, or may not be written to.
     pub async fn put(&self, entry: NewEntry<'_>) -> Result<EntryId, Error> {
-        self.0.put(&entry).await
+        self.0.put(&entry, None).await
+    }
+
+    /// As [`Self::put`], for a client that has not heard of it yet: until [`Self::answered`] the
+    /// entry is known by `identity`, and after a crash the client finds it with [`Self::adopt`].
+    pub async fn put_unanswered(
+        &self,
+        entry: NewEntry<'_>,
+        identity: &str,
+    ) -> Result<EntryId, Error> {
+        self.0.put(&entry, Some(identity)).await
+    }
+
+    /// The clients of these entries have their answer. Written without waiting for the disk.
+    pub async fn answered(&self, ids: &[EntryId]) -> Result<(), Error> {
+        lock(&self.0.answered).extend_from_slice(ids);
+        let queue = Arc::clone(&self.0);
+        finished(async move { queue.note_answered().await }).await
+    }
+
+    /// What an earlier process has written down of the same message without anybody being told:
+    /// entries of which no two have a recipient in common, sent or not. They are this process's
+    /// from then on, unanswered, and are given once.
+    pub async fn adopt(&self, identity: &str) -> Result<Vec<Adopted>, Error> {
+        let (queue, identity) = (Arc::clone(&self.0), identity.to_owned());
+        finished(async move { queue.adopt(&identity).await }).await
     }
 
     /// Lets an entry go on that was put with [`Start::Held`]; an error when it is not held (any
@@ -195,15 +231,41 @@ impl Queue {
     /// Makes an entry due at `now`; a dead one's failed recipients wait again, its age and its
     /// attempts begin anew. False: there is none, or it is being sent (held counts as that).
     pub async fn retry(&self, id: EntryId, now: SystemTime) -> Result<bool, Error> {
+        Ok(self.retry_many(&[id], now).await?.is_empty())
+    }
+
+    /// As [`Self::retry`], in one transaction; gives those that were left alone.
+    pub async fn retry_many(
+        &self,
+        ids: &[EntryId],
+        now: SystemTime,
+    ) -> Result<Vec<EntryId>, Error> {
+        let (queue, ids) = (Arc::clone(&self.0), ids.to_vec());
+        finished(async move { queue.retry(&ids, now).await }).await
+    }
+
+    /// Until somebody makes an entry due by [`Self::retry`] through this process.
+    pub async fn retried(&self) {
+        self.0.retried.notified().await;
+    }
+
+    /// Lets an entry go out from whatever mailbox its role has when it is sent: its lane names none
+    /// any more. False as for [`Self::retry`].
+    pub async fn free_of_mailbox(&self, id: EntryId) -> Result<bool, Error> {
         let queue = Arc::clone(&self.0);
-        finished(async move { queue.retry(id, now).await }).await
+        finished(async move { queue.free_of_mailbox(id).await }).await
     }
 
     /// Removes an entry and its message for good, without a report. False: there is none, or it is
     /// being sent (held counts as that).
     pub async fn remove(&self, id: EntryId) -> Result<bool, Error> {
-        let queue = Arc::clone(&self.0);
-        finished(async move { queue.remove(id).await }).await
+        Ok(self.remove_many(&[id]).await?.is_empty())
+    }
+
+    /// As [`Self::remove`], in one transaction; gives those that were left alone.
+    pub async fn remove_many(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, Error> {
+        let (queue, ids) = (Arc::clone(&self.0), ids.to_vec());
+        finished(async move { queue.remove(&ids).await }).await
     }
 
     /// How many there are.

@@ -6,12 +6,14 @@
 //! files without a row go in the background, only those older than the opening and not on their way.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::Inner;
 use super::files::{Files, Name};
 use super::rows::milliseconds;
+use super::unanswered;
 use crate::store::Error;
 use crate::store::migrations::SPOOL;
 use crate::store::sqlite::{Database, Durability};
@@ -30,6 +32,9 @@ impl Inner {
             files,
             arrivals: std::sync::Mutex::default(),
             entering: tokio::sync::Mutex::default(),
+            answered: std::sync::Mutex::default(),
+            has_unanswered: AtomicBool::new(false),
+            retried: tokio::sync::Notify::new(),
         })
     }
 }
@@ -64,11 +69,17 @@ impl Inner {
         sqlx::query("DELETE FROM origin WHERE entry IN (SELECT id FROM entry WHERE state = 2)")
             .execute(writing.connection())
             .await?;
+        // Nobody is told of them: as if they had never been.
+        sqlx::query("DELETE FROM unanswered WHERE entry IN (SELECT id FROM entry WHERE state = 2)")
+            .execute(writing.connection())
+            .await?;
         let held: Vec<String> =
             sqlx::query_scalar("DELETE FROM entry WHERE state = 2 RETURNING file")
                 .fetch_all(writing.connection())
                 .await?;
+        let left = unanswered::left(writing.connection(), now).await?;
         writing.commit().await?;
+        self.has_unanswered.store(left, Ordering::Release);
         if taken.rows_affected() > 0 {
             tracing::info!(
                 entries = taken.rows_affected(),
@@ -84,7 +95,12 @@ async fn sweep(queue: Weak<Inner>, opened: SystemTime) {
     let before = opened.checked_sub(CLOCK_STEP).unwrap_or(SystemTime::UNIX_EPOCH);
     match sweep_all(&queue, before).await {
         Ok(0) => {}
-        Ok(removed) => tracing::info!(removed, "removed message files that a crash had left"),
+        Ok(files) => tracing::warn!(
+            files,
+            "message files without an entry were moved into spool/left, where they are kept for a \
+             week: a crash leaves some, of messages that nobody was promised or that were sent; \
+             after restoring or moving the database look there for what it does not know"
+        ),
         Err(error) => tracing::warn!(%error, "the queue's folder could not be looked through"),
     }
 }
@@ -92,6 +108,7 @@ async fn sweep(queue: Weak<Inner>, opened: SystemTime) {
 /// Folder by folder, so that a hundred thousand names are never in memory; ends with the queue.
 pub(super) async fn sweep_all(queue: &Weak<Inner>, before: SystemTime) -> Result<usize, Error> {
     let Some(first) = queue.upgrade() else { return Ok(0) };
+    first.files.forget_left(SystemTime::now()).await?;
     let shards = first.files.shards().await?;
     drop(first);
     let mut removed = 0;
@@ -109,7 +126,7 @@ pub(super) async fn sweep_all(queue: &Weak<Inner>, before: SystemTime) -> Result
             }
         }
         removed += orphans.len();
-        Files::sweep(orphans).await?;
+        queue.files.sweep(orphans).await?;
     }
     Ok(removed)
 }

@@ -12,6 +12,7 @@ use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::files::{Arriving, Name};
 use super::record::{Entry, EntryId, EntryState, NewEntry, QueuedRecipient, RecipientState, Start};
+use super::unanswered;
 use crate::mail::{Address, BodyKind, Recipient, Ret, ReversePath};
 use crate::store::Error;
 
@@ -56,6 +57,8 @@ pub(super) struct NewRow {
     /// A list for `json_each`.
     recipients: String,
     pub(super) origin: Option<String>,
+    /// What its client is known by that was not answered yet.
+    identity: Option<String>,
     reason: String,
     accepted: i64,
     state: i64,
@@ -83,11 +86,16 @@ impl NewRow {
             order_key: order_key(entry),
             recipients: serde_json::Value::from_iter(entry.recipients.iter().map(one)).to_string(),
             origin: entry.origin.map(str::to_owned),
+            identity: None,
             reason: entry.reason.to_owned(),
             accepted: milliseconds(entry.accepted),
             state,
             next: milliseconds(next),
         })
+    }
+
+    pub(super) fn unanswered(self, identity: Option<&str>) -> Self {
+        Self { identity: identity.map(str::to_owned), ..self }
     }
 
     /// Writes it, unless its origin is known: then the earlier entry's id is given.
@@ -110,7 +118,10 @@ impl NewRow {
         recipients.bind(id).bind(self.recipients.as_str()).execute(&mut *connection).await?;
         if let Some(origin) = &self.origin {
             let note = sqlx::query("INSERT INTO origin (name, entry, noted) VALUES (?, ?, ?)");
-            note.bind(origin.as_str()).bind(id).bind(now).execute(connection).await?;
+            note.bind(origin.as_str()).bind(id).bind(now).execute(&mut *connection).await?;
+        }
+        if let Some(identity) = &self.identity {
+            unanswered::note(connection, id, identity).await?;
         }
         Ok(Inserted::New(EntryId(id)))
     }

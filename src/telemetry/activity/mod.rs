@@ -5,10 +5,12 @@
 //! oldest, texts from outside are cut and cleaned, and an entry costs one short lock or an atomic.
 //! No password, token or message content is ever noted here.
 //!
-//! `session` is what is known of a connection, `clients` the inventory, `roles` and `history` what
-//! became of it, `keeping` what survives a restart, `rows` what others see.
+//! `session` is what is known of a connection, `clients` the inventory, `folders` those that leave
+//! files, `roles` and `history` what became of it, `keeping` what survives a restart, `rows` what
+//! others see.
 
 mod clients;
+mod folders;
 mod history;
 mod keeping;
 mod roles;
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+pub use self::folders::PICKUP;
 pub use self::rows::{ClientRow, Point, RoleRow, SessionRow, Snapshot};
 
 use self::clients::{Inventory, Seen};
@@ -149,6 +152,7 @@ impl Activity {
     /// A message that had waited was taken by the upstream. Its octets were counted when it came.
     pub fn sent_later(&self, role: &str, took: Duration) {
         metrics::spool_sent(role, took);
+        self.history.sent(self.step(), 0, took);
         self.roles.role(role).sent_later(SystemTime::now());
     }
 
@@ -264,6 +268,17 @@ impl LiveSession {
         self.activity.history.sent(self.activity.step(), octets, took);
         if let Some(client) = &self.session.told().client {
             client.sent(now);
+            self.activity.note_change();
+        }
+    }
+
+    /// A message was written down; it is counted as sent when the upstream takes it.
+    pub fn queued(&self, role: &str, octets: u64) {
+        self.session.sent(octets);
+        self.activity.roles.role(role).moved(0, octets);
+        self.activity.history.moved(self.activity.step(), octets);
+        if let Some(client) = &self.session.told().client {
+            client.sent(SystemTime::now());
             self.activity.note_change();
         }
     }

@@ -67,9 +67,11 @@ impl Role {
         facts.last_success = Some(now);
     }
 
-    /// One that was counted when it was written down.
+    /// One whose octets were counted when it was written down.
     pub fn sent_later(&self, now: SystemTime) {
-        self.facts().last_success = Some(now);
+        let mut facts = self.facts();
+        facts.sent += 1;
+        facts.last_success = Some(now);
     }
 
     pub fn opened(&self, now: SystemTime) {

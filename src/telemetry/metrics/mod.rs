@@ -290,6 +290,7 @@ pub fn spool_queued(role: &str) {
 
 /// The upstream has taken a message that had waited; the attempt took so long.
 pub fn spool_sent(role: &str, took: Duration) {
+    counter!(MESSAGES_SENT, "role" => role.to_owned()).increment(1);
     counter!(SPOOL_SENT, "role" => role.to_owned()).increment(1);
     histogram!(LATENCY, "role" => role.to_owned(), "operation" => "send").record(took);
 }

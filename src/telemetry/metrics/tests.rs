@@ -92,7 +92,7 @@ fn every_event_is_a_sample_that_a_scraper_understands() {
         (LOGINS, &[("protocol", "IMAP"), ("result", "ok")], 1.0),
         (LOGINS, &[("protocol", "IMAP"), ("result", "refused")], 1.0),
         (LOGINS, &[("protocol", "POP3"), ("result", "failed")], 1.0),
-        (MESSAGES_SENT, &[SENDING], 1.0),
+        (MESSAGES_SENT, &[SENDING], 2.0),
         (MESSAGES_FAILED, &[SENDING, ("kind", "temporary")], 1.0),
         (MESSAGES_FAILED, &[SENDING, ("kind", "permanent")], 1.0),
         (OCTETS, &[RECEIVING, ("direction", "to_client")], 1000.0),

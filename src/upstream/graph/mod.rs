@@ -25,6 +25,7 @@ mod ledger;
 mod mailbox;
 mod outcome;
 mod send_mail;
+mod service_time;
 mod smtp_way;
 mod stray;
 #[cfg(all(test, feature = "sandbox"))]
@@ -195,7 +196,7 @@ impl Transaction for GraphTransaction {
                 memory: &self.memory,
                 smtp,
             };
-            Ok(Delivered { note: delivery.run(&envelope).await? })
+            Ok(Delivered { note: delivery.run(&envelope).await?, queued: false })
         }
         .boxed()
     }

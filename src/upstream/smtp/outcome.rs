@@ -56,7 +56,7 @@ pub(super) fn conclude(
         Ok(reply) if reply.is_positive() => {
             connection.needs_reset = false;
             connection.messages += 1;
-            Ok(Delivered { note: reply.text() })
+            Ok(Delivered { note: reply.text(), queued: false })
         }
         Ok(reply) if reply.code >= 400 => {
             connection.messages += 1;

@@ -218,3 +218,24 @@ async fn a_large_message_goes_through_a_file_and_back() {
     assert!(sent.content() == text, "the content differs");
     assert_eq!(talk.messages.used(), 0);
 }
+
+/// What is added to a message differs each time; what the client sent does not.
+#[tokio::test]
+async fn a_message_is_known_by_what_the_client_sent_and_its_answer_is_told() {
+    let mut talk = with_envelope(Setup::default()).await;
+    for (number, text) in ["same", "same", "other"].into_iter().enumerate() {
+        if number > 0 {
+            talk.say(ENVELOPE).await;
+        }
+        talk.say("C: DATA\nS: 354 ...").await;
+        talk.say(&format!("C: Subject: x\nC:\nC: {text}\nC: .\nS: 250 2.0.0 ...")).await;
+    }
+    let copies = std::mem::take(&mut *talk.role.copies.lock().expect("no panic"));
+    let digests: Vec<_> = copies.iter().map(|copy| copy.digest).collect();
+    assert!(digests[0] == digests[1] && digests[1] != digests[2]);
+    let sent = talk.role.sent();
+    assert_ne!(sent[0].message, sent[1].message, "each has a Message-ID of its own");
+    for copy in copies {
+        timeout(PATIENCE, copy.answered).await.expect("in time").expect("answered");
+    }
+}

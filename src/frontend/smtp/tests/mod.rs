@@ -30,8 +30,8 @@ use crate::frontend::Context;
 use crate::frontend::login::Logins;
 use crate::frontend::stream::{ClientStream, Peer};
 use crate::mail::{
-    Delivered, Error, Features, Kind, MemoryBudget, Message, Recipient, ReversePath, Roles,
-    SenderRule, SessionId, Submission, Transaction,
+    ClientCopy, Delivered, Error, Features, Kind, MemoryBudget, Message, Recipient, ReversePath,
+    Roles, SenderRule, SessionId, Submission, Transaction,
 };
 use crate::secret::Secret;
 use crate::telemetry::activity::Activity;
@@ -80,6 +80,9 @@ struct Role {
     rule: Option<SenderRule>,
     faults: Mutex<Faults>,
     sent: Mutex<Vec<Sent>>,
+    /// It only writes down.
+    queues: bool,
+    copies: Mutex<Vec<ClientCopy>>,
     /// Told when delivery begins, and when a transaction is dropped undelivered.
     delivering: Notify,
     dropped: Notify,
@@ -148,6 +151,10 @@ impl Transaction for InMemory {
         async { result }.boxed()
     }
 
+    fn client_keeps(&mut self, copy: ClientCopy) {
+        self.role.copies.lock().expect("no panic").push(copy);
+    }
+
     fn deliver(
         mut self: Box<Self>,
         message: Arc<Message>,
@@ -168,7 +175,7 @@ impl Transaction for InMemory {
             sent.message = text_of(&message);
             let mut all = role.sent.lock().expect("no panic");
             all.push(sent);
-            Ok(Delivered { note: format!("queued as {}", all.len()) })
+            Ok(Delivered { note: format!("queued as {}", all.len()), queued: role.queues })
         }
         .boxed()
     }

@@ -117,3 +117,28 @@ async fn a_network_that_needs_no_login() {
     assert_eq!((clients.len(), row.login.as_str(), row.mechanism), (1, "", "none"));
     assert_eq!((row.logins, row.program.as_deref()), (1, Some("printer")));
 }
+
+#[tokio::test]
+async fn what_is_only_written_down_is_not_counted_as_sent() {
+    let role = Role { queues: true, ..Role::default() };
+    let mut talk = Setup { role, ..Setup::default() }.jane().await;
+    talk.say(
+        "C: MAIL FROM:<jane@example.com>
+         C: RCPT TO:<a@b>
+         C: DATA
+         S: 250 2.1.0 Ok
+         S: 250 2.1.5 Ok
+         S: 354 ...
+         C: text
+         C: .
+         S: 250 2.0.0 Ok: queued as 1",
+    )
+    .await;
+    let snapshot = talk.activity.snapshot();
+    let (session, client, role) = (&snapshot.sessions[0], &snapshot.clients[0], &snapshot.roles[0]);
+    assert_eq!((session.messages, client.messages, role.sent), (1, 1, 0));
+    assert_eq!(role.octets, session.from_client);
+    talk.activity.sent_later("Mail.Sending", Duration::from_millis(1));
+    let role = talk.activity.snapshot().roles.remove(0);
+    assert_eq!((role.sent, role.octets), (1, session.from_client));
+}

@@ -6,6 +6,7 @@ mod putting;
 mod scale;
 mod sending;
 mod steering;
+mod unanswered;
 
 use std::fs;
 use std::time::Duration;

@@ -55,6 +55,18 @@ async fn a_visitor_works_beside_the_owner_and_leaves_what_is_taken() {
 }
 
 #[tokio::test]
+async fn an_entry_may_be_freed_of_its_mailbox_unless_it_is_being_sent() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    let taken = Draft::starting(Start::Taken).put(&queue).await;
+    assert!(!queue.free_of_mailbox(taken).await.expect("no error"));
+    let waiting = one(&queue).await;
+    assert!(queue.free_of_mailbox(waiting).await.expect("no error"));
+    let entry = queue.show(waiting).await.expect("read").expect("there");
+    assert_eq!(entry.lane, "sales", "its role alone");
+}
+
+#[tokio::test]
 async fn owner_and_visitor_at_the_same_time_take_or_drop_each_entry_once() {
     let folder = folder();
     let queue = own(folder.path()).await;
@@ -148,4 +160,21 @@ async fn lists_come_in_pages_and_by_filter() {
     assert_eq!((all[1].recipient.as_str(), all[1].open), ("a@b.c", 2));
     let counts = Counts { waiting: 3, dead: 1, octets: 4 * TEXT.len() as u64, oldest: Some(at(7)) };
     assert_eq!(queue.counts().await.expect("read"), counts);
+}
+
+#[tokio::test]
+async fn many_are_steered_at_once_and_what_is_being_sent_is_left() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    let (waiting, dead, taken) = (one(&queue).await, one(&queue).await, one(&queue).await);
+    kill(&queue, dead).await;
+    take(&queue, taken).await;
+    let all = [waiting, dead, taken];
+    assert_eq!(queue.retry_many(&all, at(7)).await.expect("no error"), [taken]);
+    // Who waits for it hears of it.
+    tokio::time::timeout(30 * SECOND, queue.retried()).await.expect("told");
+    let entry = queue.show(dead).await.expect("read").expect("there");
+    assert_eq!((entry.state, entry.next, entry.attempts), (EntryState::Waiting, at(7), 0));
+    assert_eq!(queue.remove_many(&all).await.expect("no error"), [taken]);
+    assert_eq!((files(folder.path()).len(), queue.counts().await.expect("read").waiting), (1, 1));
 }

@@ -17,8 +17,8 @@ use crate::mail::Message;
 /// Octets compared at a time.
 const PIECE: usize = 64 << 10;
 
-/// Who is sending what.
-#[derive(Debug, Default)]
+/// Who is sending what; clones are the same.
+#[derive(Clone, Debug, Default)]
 pub(in super::super) struct UnderWay(Arc<Mutex<HashMap<PartKey, Arc<Turn<Last>>>>>);
 
 /// The content that the last attempt of a row has sent.
