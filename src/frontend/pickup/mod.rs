@@ -12,6 +12,8 @@ mod bad_mail;
 mod dots;
 pub mod envelope;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod inbox;
 mod intake;
 mod reading;

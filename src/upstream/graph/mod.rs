@@ -154,6 +154,9 @@ struct GraphTransaction {
 
 impl Transaction for GraphTransaction {
     fn recipient(&mut self, recipient: Recipient) -> BoxFuture<'_, Result<(), Error>> {
+        if !recipients::is_unmistakable(recipient.address.as_str()) {
+            return std::future::ready(Err(self.mistakable())).boxed();
+        }
         let known = self.recipients.iter().any(|one| one.address == recipient.address);
         let result = match self.recipients.len() {
             MAX_RECIPIENTS.. if !known => Err(self.too_many()),
@@ -200,6 +203,17 @@ impl Transaction for GraphTransaction {
 }
 
 impl GraphTransaction {
+    /// Graph finds recipients by parsing the header, and may find another address in this one.
+    fn mistakable(&self) -> Error {
+        let text = format!(
+            "{}: a recipient's local part holds brackets, quotes or other signs that Microsoft 365 \
+             may read as another address, so nothing is sent there; use an SMTP service for it",
+            self.mailbox.client.role
+        );
+        let words = "Microsoft 365 may take this recipient for another address; not sent";
+        Error::new(Kind::Rejected, text).with_reply(SmtpReply::new(553, (5, 1, 3), words))
+    }
+
     /// Temporary, as RFC 5321 section 4.5.3.1.10 wants: the client sends to the rest once more.
     fn too_many(&self) -> Error {
         let text = format!(
