@@ -43,11 +43,15 @@ pub(super) struct Ended {
 }
 
 /// Writes down what became of a taken entry, reports, and lets the lane know.
-pub(super) async fn conclude(spool: &Arc<Inner>, entry: &Entry, ended: Ended) {
+pub(super) async fn conclude(spool: &Arc<Inner>, entry: &Entry, mut ended: Ended) {
     let wait = lane_learns(spool, entry, &ended);
     let deadline = spool.max_age().filter(|_| spool.clock.trusts_the_time());
     let verdict = decide(entry, &ended.outcome, ended.began, wait, deadline);
     settle(spool, entry, &verdict, &ended).await;
+    if let Some(noted) = ended.outcome.noted.take() {
+        // Nobody listens where the upstream remembers nothing.
+        let _ = noted.send(());
+    }
     tell(spool, entry, &verdict, &ended);
     spool.wake.notify_one();
 }

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
 use super::client::{Mailbox, Patience};
 use super::draft::Draft;
-use super::ledger::{Before, Book, Ledger, Left, MessageKey, PartKey, Sought};
+use super::ledger::{Before, Book, Going, Ledger, Left, MessageKey, PartKey, Sought};
 use super::outcome::{Failed, Finding, HandedOver, Trace, look, look_in_sent_items};
 use super::send_mail::send_mail;
 use super::smtp_way::SmtpWay;
@@ -94,12 +95,31 @@ pub(super) struct Delivery<'a> {
     pub smtp: Option<SmtpWay<'a>>,
 }
 
+/// A message that is sent. Its attempt stays in the ledger until those who would try again know:
+/// they die with this process, or do not hear of it.
+pub(super) struct Unnoted {
+    /// Others at the same part wait until then.
+    going: Going,
+    part: PartKey,
+    key: MessageKey,
+    copy: Option<SystemTime>,
+}
+
+impl Unnoted {
+    /// They know.
+    pub async fn noted(self, role: &str, memory: &Memory) {
+        memory.ledger.settle(role, self.part, self.key, self.copy).await;
+        drop(self.going);
+    }
+}
+
 impl Delivery<'_> {
-    /// Sends it; gives the service's note.
-    pub async fn run(self, envelope: &[&str]) -> Result<String, Error> {
+    /// Sends it; gives the service's note, and what is to be struck out once others have noted that.
+    pub async fn run(self, envelope: &[&str]) -> Result<(String, Option<Unnoted>), Error> {
         // Nothing can be recognised without a Message-ID; front-ends add a missing one.
         let Some(message_id) = message_id(&self.message.header) else {
-            return self.send(None).await.map_err(|failed| failed.error);
+            let sent = self.send(None).await;
+            return sent.map(|note| (note, None)).map_err(|failed| failed.error);
         };
         let ledger = &self.memory.ledger;
         let key = MessageKey::new(&self.mailbox.user, &message_id);
@@ -107,7 +127,9 @@ impl Delivery<'_> {
         let client = &self.mailbox.client;
         let before = client.under_way().enter(part, self.message).await;
         let mut going = match before.map_err(|error| self.unreadable(error))? {
-            Before::Sent => return Ok("sent meanwhile by an attempt that was under way".to_owned()),
+            Before::Sent => {
+                return Ok(("sent meanwhile by an attempt that was under way".to_owned(), None));
+            }
             Before::Nothing(going) => going,
         };
         let earlier = ledger.uncertain(part).await.map_err(|error| self.no_ledger(error))?;
@@ -118,19 +140,20 @@ impl Delivery<'_> {
             Some(earlier) => self.send_again(sought, earlier.left).await,
             None => self.send(Some(sought)).await,
         };
-        match &result {
-            Ok(_) => {
+        match result {
+            Ok(note) => {
                 going.sent(self.message);
                 let copy = self.policy.save_to_sent_items.then(|| client.time.now().at);
-                ledger.settle(&client.role, part, key, copy).await;
+                Ok((note, Some(Unnoted { going, part, key, copy })))
             }
-            Err(failed) if failed.certain && is_first => {
-                ledger.settle(&client.role, part, key, None).await;
+            Err(failed) => {
+                // What an earlier attempt may have done is as open as before.
+                if failed.certain && is_first {
+                    ledger.settle(&client.role, part, key, None).await;
+                }
+                Err(failed.error)
             }
-            // What an earlier attempt may have done is as open as before.
-            Err(_) => {}
         }
-        result.map_err(|failed| failed.error)
     }
 
     /// An earlier attempt may have sent it after all.

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 pub(super) use self::book::Book;
 pub(super) use self::keys::{MessageKey, PartKey};
 use self::memory::Memory;
-pub(super) use self::under_way::{Before, UnderWay};
+pub(super) use self::under_way::{Before, Going, UnderWay};
 use super::service_time::{Clock, Since};
 use crate::store::Error;
 use crate::store::handovers::Handover;

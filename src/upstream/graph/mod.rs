@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use crate::config::role::{LargeMessages, Microsoft365};
 use crate::mail::{
@@ -135,6 +136,7 @@ impl Submission for GraphSubmission {
                 login: login.map(str::to_owned),
                 from,
                 recipients: Vec::new(),
+                noted: None,
             };
             Ok(Box::new(transaction) as Box<dyn Transaction>)
         }
@@ -150,9 +152,14 @@ struct GraphTransaction {
     login: Option<String>,
     from: ReversePath,
     recipients: Vec<Recipient>,
+    noted: Option<oneshot::Receiver<()>>,
 }
 
 impl Transaction for GraphTransaction {
+    fn noted_by(&mut self, noted: oneshot::Receiver<()>) {
+        self.noted = Some(noted);
+    }
+
     fn recipient(&mut self, recipient: Recipient) -> BoxFuture<'_, Result<(), Error>> {
         if !recipients::is_unmistakable(recipient.address.as_str()) {
             return std::future::ready(Err(self.mistakable())).boxed();
@@ -196,7 +203,20 @@ impl Transaction for GraphTransaction {
                 memory: &self.memory,
                 smtp,
             };
-            Ok(Delivered { note: delivery.run(&envelope).await?, queued: false })
+            let (note, unnoted) = delivery.run(&envelope).await?;
+            if let Some(unnoted) = unnoted {
+                let (mailbox, memory) = (Arc::clone(&self.mailbox), Arc::clone(&self.memory));
+                let strike_out = async move { unnoted.noted(&mailbox.client.role, &memory).await };
+                match self.noted {
+                    None => strike_out.await,
+                    Some(noted) => drop(tokio::spawn(async move {
+                        if noted.await.is_ok() {
+                            strike_out.await;
+                        }
+                    })),
+                }
+            }
+            Ok(Delivered { note, queued: false })
         }
         .boxed()
     }
