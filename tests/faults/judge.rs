@@ -478,7 +478,7 @@ mod tests {
              Final-Recipient: rfc822; {}\r\n\r\nX-Fault: f1\r\n",
             letter.recipients[0]
         );
-        judge.dead(report.as_bytes(), &[letter.from.clone()]);
+        judge.dead(report.as_bytes(), std::slice::from_ref(&letter.from));
         let verdict = judge.verdict(no_passage);
         assert!(verdict.is_clean() && verdict.report_kept == 1, "{verdict}");
     }

@@ -91,7 +91,10 @@ impl Transaction for InMemory {
         let address = recipient.address.to_string();
         let result = match address.as_str() {
             "unknown@x" => Err(Error::new(Kind::Rejected, "unknown@x is not known")),
-            _ => Ok(self.sent.recipients.push(address)),
+            _ => {
+                self.sent.recipients.push(address);
+                Ok(())
+            }
         };
         async { result }.boxed()
     }

@@ -104,6 +104,7 @@ async fn are_alike(one: &Message, other: &Message) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use futures_util::FutureExt as _;
 
