@@ -254,10 +254,21 @@ fn search(mailbox: &Mailbox, query: &str, sent: bool) -> Response {
                 "internetMessageId": format!("<{wanted}>"),
                 "isDraft": !item.sent,
                 "createdDateTime": item.made,
+                "toRecipients": everybody(&item.mime),
+                "ccRecipients": [],
+                "bccRecipients": [],
             })
         })
         .collect();
     reply(200, &json!({ "value": found }))
+}
+
+/// Whom the message is for; which of the three lists has whom is all the same here.
+fn everybody(mime: &[u8]) -> Vec<Value> {
+    let message = mail_parser::MessageParser::default().parse(mime).expect("a message");
+    let lists = [message.to(), message.cc(), message.bcc()];
+    let all = lists.into_iter().flatten().flat_map(|list| list.iter());
+    all.map(|one| json!({ "emailAddress": { "address": one.address } })).collect()
 }
 
 fn on_item(

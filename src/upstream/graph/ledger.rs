@@ -117,9 +117,10 @@ impl Ledger {
     /// An attempt is about to ask the service, or has left something there; an earlier beginning
     /// stays.
     pub async fn begin(&self, role: &str, part: PartKey, since: Since, left: Left) {
+        let text = left.text();
+        let since = self.memory.begin(part, since, left);
         let clock = if since.clock == Clock::Own { BY_OWN_CLOCK } else { "" };
-        let text = format!("{clock}{}", left.text());
-        self.memory.begin(part, since, left);
+        let text = format!("{clock}{text}");
         let written = self.book.begin(part, since.at, &text).await;
         self.tell(role, written);
     }

@@ -6,14 +6,16 @@
 //! while; only a search that worked may say "not sent".
 
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use reqwest::{Method, StatusCode};
 use time::OffsetDateTime;
 
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
-use super::ledger::Sought;
+use super::ledger::{PartKey, Sought};
 use super::stray::created;
 use crate::mail::{Error, Kind};
+use crate::store;
 
 /// Copies that one look sees: more than the ten of a page that asks for no number, and few enough
 /// for an answer of bounded size.
@@ -183,8 +185,8 @@ pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) ->
     let message_id = sought.message_id;
     let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
     let path = format!(
-        "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId,createdDateTime\
-         &$top={MOST_COPIES}",
+        "/mailFolders/sentitems/messages?$filter={}&$select=id,internetMessageId,createdDateTime,\
+         toRecipients,ccRecipients,bccRecipients&$top={MOST_COPIES}",
         percent_encode(&filter)
     );
     let answer = match mailbox.call(Method::GET, &path, &Payload::None).await {
@@ -201,12 +203,39 @@ pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) ->
         item["internetMessageId"].as_str() == Some(message_id)
             && created(item).is_none_or(|made| made >= earliest)
     };
-    let copies = list.iter().filter(is_copy).count() as u64;
-    match sought.known_copies(since).await {
-        Ok(known) if copies > known => Finding::Sent,
-        Ok(_) => Finding::NotSent,
+    let copies: Vec<PartKey> = list
+        .iter()
+        .filter(is_copy)
+        .map(|item| PartKey::new(sought.key, recipients(item).into_iter()))
+        .collect();
+    match is_proved(sought, &copies, since).await {
+        Ok(true) => Finding::Sent,
+        Ok(false) => Finding::NotSent,
         Err(error) => Finding::Unclear(error.to_string()),
     }
+}
+
+/// More copies than are known, and than other parts of the message may have left: what a client sends to
+/// some of its recipients apart is no proof for the rest. The service may show a recipient by another
+/// address; then a copy counts for whoever looks first.
+async fn is_proved(
+    sought: Sought<'_>,
+    copies: &[PartKey],
+    since: SystemTime,
+) -> Result<bool, store::Error> {
+    let mut ours = 0;
+    for part in copies {
+        let is_others = *part != sought.part && sought.ledger.uncertain(*part).await?.is_some();
+        ours += u64::from(!is_others);
+    }
+    Ok(ours > sought.known_copies(since).await?)
+}
+
+/// Everybody whom a message in Sent Items is for.
+fn recipients(item: &serde_json::Value) -> Vec<&str> {
+    let lists = ["toRecipients", "ccRecipients", "bccRecipients"].map(|name| item[name].as_array());
+    let all = lists.into_iter().flatten().flatten();
+    all.filter_map(|one| one["emailAddress"]["address"].as_str()).collect()
 }
 
 /// A refusal is no answer to the question.

@@ -39,11 +39,12 @@ impl Memory {
         self.with(|entries| entries.uncertain.get(&part).cloned())
     }
 
-    pub fn begin(&self, part: PartKey, since: Since, left: Left) {
+    /// Gives the beginning that counts: the earliest.
+    pub fn begin(&self, part: PartKey, since: Since, left: Left) -> Since {
         self.with(|entries| {
             if let Some(known) = entries.uncertain.get_mut(&part) {
                 known.left = left;
-                return;
+                return known.since;
             }
             entries.uncertain.insert(part, Uncertain { since, left });
             entries.uncertain_by_age.push_back(part);
@@ -51,7 +52,8 @@ impl Memory {
                 let oldest = entries.uncertain_by_age.pop_front();
                 oldest.map(|oldest| entries.uncertain.remove(&oldest));
             }
-        });
+            since
+        })
     }
 
     pub fn settle(&self, part: PartKey, message: MessageKey, sent: Option<SystemTime>) {

@@ -2,6 +2,8 @@
 
 use super::super::fake::TIMING;
 use super::super::ledger::Book;
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::store::queue::{Access, Queue};
 
@@ -50,6 +52,73 @@ async fn copies_that_are_known_stay_known_over_a_restart() {
     let role = submission_noting(&book, &fake.url, true);
     send(&role, small()).await.expect("sent");
     assert_eq!((fake.sent().len(), book.noted()), (3, 0), "the third was taken for sent");
+}
+
+#[tokio::test]
+async fn an_attempt_stays_noted_until_whoever_handed_it_over_knows() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    let role = submission_noting(&book, &fake.url, true);
+    let (known, signal) = oneshot::channel();
+    deliver_noted(&role, signal).await.expect("sent");
+    assert_eq!(book.noted(), 1, "the queue's row is not settled yet");
+    // The process dies: the next one is asked for the same, and looks.
+    let next = submission_noting(&book, &fake.url, true);
+    send(&next, small()).await.expect("found");
+    assert_eq!((fake.sent().len(), book.noted()), (1, 0));
+    drop(known);
+    // A client that hears its answer, and sends the same once more: two messages.
+    for _ in 0..2 {
+        let (known, signal) = oneshot::channel();
+        deliver_noted(&next, signal).await.expect("sent");
+        known.send(()).expect("somebody listens");
+    }
+    assert_eq!(fake.sent().len(), 3);
+    // One that is gone before it heard: its repetition looks.
+    let (known, signal) = oneshot::channel();
+    deliver_noted(&next, signal).await.expect("sent");
+    drop(known);
+    let again = send(&next, small()).await.expect("found");
+    assert_eq!(again.note, "an earlier attempt had been successful");
+    assert_eq!((fake.sent().len(), book.noted()), (4, 0));
+}
+
+async fn deliver_noted(
+    role: &GraphSubmission,
+    signal: oneshot::Receiver<()>,
+) -> Result<Delivered, Error> {
+    let mut transaction = role.begin(None, ReversePath::default()).await?;
+    for to in ["a@b", "x@y"] {
+        transaction.recipient(Recipient::new(Address::parse(to).expect("valid"))).await?;
+    }
+    transaction.noted_by(signal);
+    transaction.deliver(Arc::new(Message::from_bytes(small().into()))).await
+}
+
+#[tokio::test]
+async fn a_copy_for_other_recipients_is_no_proof_for_these() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    let role = submission_noting(&book, &fake.url, true);
+    // A list in two parts: the first went out, the second did not; nobody heard of either.
+    for (to, fault, sent, posts) in
+        [("a@b", Fault::DoneThenSilence, 1, 1), ("x@y", Fault::Silence, 1, 2)]
+    {
+        fake.fault("sendMail", [fault]);
+        let arrived = async {
+            while fake.sent().len() < sent || asked(&fake, "POST /sendMail") < posts {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            result = send_to(&role, std::slice::from_ref(&to), small()) => panic!("answered: {result:?}"),
+            () = arrived => {}
+        }
+    }
+    let next = submission_noting(&book, &fake.url, true);
+    send_to(&next, &["x@y"], small()).await.expect("sent");
+    assert_eq!(fake.sent().len(), 2, "the second part was taken for sent");
+    let first = send_to(&next, &["a@b"], small()).await.expect("found");
+    assert_eq!(first.note, "an earlier attempt had been successful");
+    assert_eq!((fake.sent().len(), book.noted()), (2, 0));
 }
 
 #[tokio::test]
