@@ -32,7 +32,7 @@ const FEW: usize = 3;
 const KILLS: usize = 200;
 const FAULTS: usize = 2000;
 /// Worlds that live at a time: most of their time they wait.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 6;
 
 /// Mode of the spool, and whether the clock jumps.
 const WORLDS: [(&str, bool); 6] = [
@@ -73,6 +73,8 @@ impl Settings {
             rounds: self.rounds.div_ceil(WORLDS.len()),
             mode,
             clock: *clock,
+            long_round: 2,
+            keep: self.only.is_some(),
         };
         let mut plans: Vec<Plan> = WORLDS.iter().enumerate().map(plan).collect();
         if let Some(only) = self.only {
@@ -105,6 +107,7 @@ impl Sums {
         self.kills += other.kills;
         self.stops += other.stops;
         self.jumps += other.jumps;
+        self.reloads += other.reloads;
         for (kind, count) in other.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -119,10 +122,11 @@ impl Sums {
     fn print(&self, settings: Settings, begin: Instant) {
         println!("\nAUTHBRIDGE_FAULTS={},{}", settings.seed, settings.rounds);
         println!(
-            "{} rounds, {} kills, {} stops, {} faults injected in {:.0?}",
+            "{} rounds, {} kills, {} stops, {} reloads, {} faults injected in {:.0?}",
             self.rounds,
             self.kills,
             self.stops,
+            self.reloads,
             self.total(),
             begin.elapsed()
         );
@@ -147,12 +151,13 @@ fn a_long_storm_loses_nothing_and_doubles_nothing() {
     }
 }
 
-/// It fails today for the reason given; what it found so far is nothing else.
+/// To be part of every run once what it found is mended (docs/RELIABILITY.md, the windows).
 #[test]
-#[ignore = "a client that asks again after a kill between queue and 250 has its message queued twice"]
+#[ignore = "a kill between the hand-over's note and the queue's commit doubles a message over Graph"]
 fn a_short_storm_loses_nothing_and_doubles_nothing() {
     let settings = Settings::new(FEW * 2);
-    let plan = |seed, mode| Plan { seed, rounds: FEW, mode, clock: false };
+    let plan =
+        |seed, mode| Plan { seed, rounds: FEW, mode, clock: false, long_round: 0, keep: false };
     let begin = Instant::now();
     let plans = [plan(1, "fallback"), plan(settings.seed, "always")];
     let sums = live(&plans);

@@ -6,6 +6,7 @@
 #![cfg(unix)]
 
 mod instance;
+mod spooled;
 
 use self::instance::{DOMAIN, Postfix, Security, possible};
 use crate::harness::{Proxy, wait_until};

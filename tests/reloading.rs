@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::admin::Browser;
-use crate::harness::cloud::{ANNA, Cloud, OLD, OLD_PASSWORD};
+use crate::harness::cloud::{ANNA, Cloud, OFFICE, OLD, OLD_PASSWORD};
 use crate::harness::wire::Wire;
 use crate::harness::{LOGIN, PASSWORD, Proxy, signal, wait_until};
 
@@ -59,12 +59,16 @@ fn logged_in(proxy: &Proxy) -> Wire {
 
 /// Says all but the end of a message.
 fn begin(wire: &mut Wire, subject: &str) {
-    for command in [format!("MAIL FROM:<{OLD}>"), format!("RCPT TO:<{TO}>")] {
+    begin_from(OLD, wire, subject);
+}
+
+fn begin_from(from: &str, wire: &mut Wire, subject: &str) {
+    for command in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{TO}>")] {
         let answer = wire.ask(&command);
         assert!(answer.starts_with("250 "), "{command}: {answer}");
     }
     assert!(wire.ask("DATA").starts_with("354 "));
-    wire.send(&format!("From: {OLD}\r\nTo: {TO}\r\nSubject: {subject}\r\n\r\nhello"));
+    wire.send(&format!("From: {from}\r\nTo: {TO}\r\nSubject: {subject}\r\n\r\nhello"));
 }
 
 fn end(wire: &mut Wire) {
@@ -209,6 +213,43 @@ fn addresses_move_and_what_needs_a_restart_is_named() {
 }
 
 #[test]
+fn who_asks_for_a_reload_hears_that_nothing_has_changed() {
+    let (_cloud, proxy, text) = start(|cloud| classic(cloud, "Mail.Sending"));
+    for round in 1..=2 {
+        reload(&proxy, &text, round);
+    }
+    let told = proxy.log().matches("reloaded: nothing that is in use has changed").count();
+    assert_eq!(told, 2, "{}", proxy.log());
+}
+
+#[test]
+fn an_address_that_overlaps_one_that_goes_is_told_with_the_way_out() {
+    let (_cloud, proxy, text) =
+        start(|cloud| classic(cloud, "Mail.Sending") + "Proxy.Admin.Listen = '127.0.0.1:0'\n");
+    let fixed = |key: &str, protocol: &str, host: &str| {
+        let address = proxy.address(protocol);
+        (address, format!("{text}Proxy.Listen.{key} = '{host}:{}'\n", address.port()))
+    };
+    let (here, everywhere) = fixed("Smtp", "SMTP", "0.0.0.0");
+    proxy.configure(&everywhere);
+    proxy.wait_for_log("the running configuration stays in force");
+    let port = here.port();
+    let sentence =
+        format!("can't listen on 0.0.0.0:{port} while authbridge itself listens on {here}");
+    assert!(proxy.log().contains(&sentence), "{}", proxy.log());
+    drop(logged_in(&proxy));
+    // As it says: out by one change, in by the next.
+    reload(&proxy, &format!("{text}Proxy.Listen.Smtp = ''\n"), 1);
+    wait_until("a closed address", || std::net::TcpStream::connect(here).is_err());
+    reload(&proxy, &everywhere, 2);
+    drop(logged_in(&proxy));
+    let page = proxy.address("HTTP");
+    let everywhere = text.replace("127.0.0.1:0", &format!("0.0.0.0:{}", page.port()));
+    proxy.configure(&everywhere);
+    proxy.wait_for_log(&format!("the page is still at {page}, which overlaps"));
+}
+
+#[test]
 fn a_certificate_that_is_replaced_is_shown_without_a_restart() {
     let cloud = Cloud::start();
     let folder = cloud.folder();
@@ -274,7 +315,7 @@ fn a_mailbox_that_stays_open_gets_the_new_credentials() {
     reload(&proxy, &sending, 2);
     proxy.wait_for_log("role Mail.Sending added");
     let mut wire = logged_in(&proxy);
-    begin(&mut wire, "by the new role");
+    begin_from(OFFICE, &mut wire, "by the new role");
     end(&mut wire);
     assert_eq!(cloud.sandbox.deliveries().len(), 1);
 }
@@ -349,6 +390,22 @@ fn signals_in_a_row_are_one_reload_after_the_other_and_a_stop_wins() {
     signal(proxy.id(), "HUP");
     assert_eq!(proxy.stop(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_proxy_that_stops_reloads_no_more_and_finishes_what_it_has() {
+    let (cloud, proxy, text) = start(|cloud| classic(cloud, "Mail.Sending"));
+    let mut wire = logged_in(&proxy);
+    begin(&mut wire, "when it is told to stop");
+    signal(proxy.id(), "TERM");
+    proxy.wait_for_log("stopping");
+    // Sending would be gone.
+    proxy.configure(&text.replace("Mail.Sending", "App.other.Mail.Sending"));
+    signal(proxy.id(), "HUP");
+    end(&mut wire);
+    assert!(!proxy.log().contains("configuration reloaded"), "{}", proxy.log());
+    assert_eq!(cloud.sandbox.outbox().len(), 1);
+    assert_eq!(proxy.stop(), Some(0));
 }
 
 /// As Kubernetes mounts a ConfigMap: the file is a link through a folder that is a link, and only the

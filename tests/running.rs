@@ -1,7 +1,14 @@
 //! The program as a process: what it prints, how it starts, how it stops.
 
-use crate::harness::cloud::Cloud;
-use crate::harness::{Proxy, command, have, python, run};
+use std::time::{Duration, Instant};
+
+use authbridge::sandbox::{Fault, Place, What};
+
+use crate::harness::cloud::{Cloud, OFFICE};
+use crate::harness::queue::numbers;
+use crate::harness::{Proxy, command, have, python, run, signal, wait_until};
+use crate::sending::client::Client;
+use crate::sending::{BOB, letter, only_delivery};
 
 const SEND: &str = r"
 import smtplib, sys
@@ -60,6 +67,47 @@ fn a_taken_port_is_exit_code_1_and_named() {
     assert!(stderr.contains(&address.to_string()), "{stderr}");
     let hash = folder.path().join("state/admin-password.hash");
     assert!(!hash.exists(), "a password that nobody has seen");
+}
+
+/// Service managers kill after 30 s. Half a minute for each: side by side.
+#[test]
+fn an_attempt_that_hangs_does_not_hold_up_the_end_and_its_message_is_sent_once() {
+    const LONG: Duration = Duration::from_secs(60);
+    let table = [
+        ("always", What::Latency(LONG)),
+        ("always", What::AnswerLate(LONG)),
+        ("fallback", What::AnswerLate(LONG)),
+    ];
+    std::thread::scope(|scope| {
+        for (mode, what) in table {
+            scope.spawn(move || is_stopped_while_it_hangs(mode, what));
+        }
+    });
+}
+
+fn is_stopped_while_it_hangs(mode: &str, what: What) {
+    let cloud = Cloud::start();
+    let text =
+        format!("{}{}Proxy.Spool.Mode = '{mode}'\n", cloud.base(), cloud.graph("Mail.Sending"));
+    let mut proxy = Proxy::start_in(cloud.folder(), &text);
+    cloud.sandbox.fault(Fault { at: Place::GraphSendMail, what: what.clone(), times: 1 });
+    let mut client = Client::logged_in(&proxy);
+    client.envelope(OFFICE, &[BOB]);
+    client.expect("DATA", "354");
+    client.send(letter(OFFICE, BOB) + ".\r\n");
+    wait_until("the request", || cloud.sandbox.faults_left().is_empty());
+    let begin = Instant::now();
+    signal(proxy.id(), "TERM");
+    client.expect_reply("250");
+    let folder = std::mem::replace(&mut proxy.folder, tempfile::tempdir().unwrap());
+    assert_eq!(proxy.stop(), Some(0));
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(30), "{mode} {what:?}: {took:?}");
+    let state = folder.path().join("state");
+    assert_eq!(numbers(&state).len(), 1, "{mode} {what:?}: it waits");
+    let _proxy = Proxy::start_in(folder, &text);
+    wait_until("an empty queue", || numbers(&state).is_empty());
+    assert_eq!(only_delivery(&cloud).recipient, BOB, "{mode} {what:?}");
 }
 
 #[test]

@@ -39,42 +39,55 @@ where
     count as f64 / seconds
 }
 
-/// Measures the three ways in turns and prints a line; `goal` is the ratio to the relay.
-async fn compare<F, Fut>(bench: &Bench, only: &str, name: &str, goal: f64, work: F)
-where
+/// Measures past and through authbridge in turns and prints a line for each of `proxies`; `goal` is
+/// the ratio to the relay.
+async fn compare<F, Fut>(
+    bench: &Bench,
+    only: &str,
+    (name, goal): (&str, f64),
+    proxies: &[(&str, Way)],
+    work: F,
+) where
     F: Fn(Way, Arc<AtomicU64>, Arc<AtomicBool>) -> Fut,
     Fut: Future<Output = Option<()>> + Send + 'static,
 {
     if !name.contains(only) {
         return;
     }
-    let mut rates = vec![Vec::new(); bench.ways.len()];
-    let mut ratios = Vec::new();
+    let through = proxies.iter().map(|(_, way)| way);
+    let ways: Vec<&Way> = bench.ways.iter().chain(through).collect();
+    let mut rates = vec![Vec::new(); ways.len()];
     for _ in 0..ROUNDS {
-        for (way, rates) in bench.ways.iter().zip(&mut rates) {
-            rates.push(rate(|done, stop| work(way.clone(), done, stop)).await);
+        for (way, rates) in ways.iter().zip(&mut rates) {
+            rates.push(rate(|done, stop| work((*way).clone(), done, stop)).await);
         }
-        ratios.push(rates[2].last().unwrap() / rates[1].last().unwrap());
     }
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let columns: Vec<f64> = rates.into_iter().map(median).collect();
-    println!(
-        "{name:<34} {:>10.1}/s {:>10.1}/s {:>10.1}/s {:>8.2} {goal:>8.2}",
-        columns[0],
-        columns[1],
-        columns[2],
-        median(ratios)
-    );
+    let (direct, relay) = (median(rates[0].clone()), median(rates[1].clone()));
+    for ((mode, _), own) in proxies.iter().zip(&rates[2..]) {
+        let ratios = own.iter().zip(&rates[1]).map(|(own, relay)| own / relay).collect();
+        println!(
+            "{:<44} {direct:>10.1}/s {relay:>10.1}/s {:>10.1}/s {:>8.2} {goal:>8.2}",
+            format!("{name}{mode}"),
+            median(own.clone()),
+            median(ratios)
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 pub async fn sending(bench: &Bench, only: &str) {
+    let modes: Vec<(String, Way)> =
+        bench.spooled.iter().map(|(mode, way)| (format!(", {mode}"), way.clone())).collect();
+    let modes: Vec<(&str, Way)> =
+        modes.iter().map(|(mode, way)| (mode.as_str(), way.clone())).collect();
     for (size, name) in IMAP_SIZES.into_iter().zip(SIZE_NAMES) {
         let text = Arc::new([message(size), b".\r\n".to_vec()].concat());
         let kept = format!("smtp {name}, kept connections");
-        compare(bench, only, &kept, 0.8, |way, done, stop| {
+        compare(bench, only, (&kept, 0.8), &modes, |way, done, stop| {
             let text = Arc::clone(&text);
             async move {
                 let mut wire = way.open_smtp().await?;
@@ -87,7 +100,7 @@ pub async fn sending(bench: &Bench, only: &str) {
         })
         .await;
         let single = format!("smtp {name}, one connection each");
-        compare(bench, only, &single, 0.8, |way, done, stop| {
+        compare(bench, only, (&single, 0.8), &modes, |way, done, stop| {
             let text = Arc::clone(&text);
             async move {
                 while !stop.load(Ordering::Relaxed) {
@@ -104,9 +117,10 @@ pub async fn sending(bench: &Bench, only: &str) {
 }
 
 pub async fn downloading(bench: &Bench, only: &str) {
+    let one = [("", bench.authbridge.clone())];
     for (index, name) in (1..).zip(SIZE_NAMES) {
         let case = format!("imap download {name}");
-        compare(bench, only, &case, 0.9, |way, done, stop| async move {
+        compare(bench, only, (&case, 0.9), &one, |way, done, stop| async move {
             let mut wire = way.open_imap().await?;
             while !stop.load(Ordering::Relaxed) {
                 fetch(&mut wire, index).await?;
@@ -116,7 +130,7 @@ pub async fn downloading(bench: &Bench, only: &str) {
         })
         .await;
         let case = format!("pop3 download {name}");
-        compare(bench, only, &case, 0.9, |way, done, stop| async move {
+        compare(bench, only, (&case, 0.9), &one, |way, done, stop| async move {
             let mut wire = way.open_pop3().await?;
             while !stop.load(Ordering::Relaxed) {
                 retrieve(&mut wire, index).await?;
@@ -129,7 +143,8 @@ pub async fn downloading(bench: &Bench, only: &str) {
 }
 
 pub async fn logging_in(bench: &Bench, only: &str) {
-    compare(bench, only, "imap logins", 0.6, |way, done, stop| async move {
+    let one = [("", bench.authbridge.clone())];
+    compare(bench, only, ("imap logins", 0.6), &one, |way, done, stop| async move {
         while !stop.load(Ordering::Relaxed) {
             let mut wire = way.open_imap().await?;
             wire.write(b"a LOGOUT\r\n").await?;
@@ -138,7 +153,7 @@ pub async fn logging_in(bench: &Bench, only: &str) {
         Some(())
     })
     .await;
-    compare(bench, only, "imap connect to SELECTed", 0.6, |way, done, stop| async move {
+    compare(bench, only, ("imap connect to SELECTed", 0.6), &one, |way, done, stop| async move {
         while !stop.load(Ordering::Relaxed) {
             let mut wire = way.open_imap().await?;
             select(&mut wire).await?;
@@ -148,7 +163,7 @@ pub async fn logging_in(bench: &Bench, only: &str) {
         Some(())
     })
     .await;
-    compare(bench, only, "pop3 logins", 0.6, |way, done, stop| async move {
+    compare(bench, only, ("pop3 logins", 0.6), &one, |way, done, stop| async move {
         while !stop.load(Ordering::Relaxed) {
             let mut wire = way.open_pop3().await?;
             wire.write(b"QUIT\r\n").await?;
@@ -163,7 +178,7 @@ pub async fn idle_memory(bench: &Bench, only: &str) {
     if !"idle memory".contains(only) {
         return;
     }
-    let way = &bench.ways[2];
+    let way = &bench.authbridge;
     // The first sessions pay for code and tables that all share.
     let mut sessions = Vec::new();
     for _ in 0..50 {

@@ -3,7 +3,7 @@
 //! Three ways to the same fast upstream (TLS, XOAUTH2): direct, through a bare copying relay (plain
 //! in, TLS out, no logic), and through the built authbridge. Upstream, relay and authbridge are
 //! processes of their own. Machines are noisy, so the ways take turns and the median round counts;
-//! only the ratios mean something.
+//! only the ratios mean something. What sends is measured once for each mode of the spool.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod cases;
@@ -31,7 +31,7 @@ async fn run(arguments: &[String]) {
     // First: later on, memory freed by large messages would be used again and hide the cost.
     cases::idle_memory(&bench, &only).await;
     println!(
-        "{:<34} {:>12} {:>12} {:>12} {:>8} {:>8}",
+        "{:<44} {:>12} {:>12} {:>12} {:>8} {:>8}",
         "", "direct", "relay", "authbridge", "/relay", "goal"
     );
     cases::sending(&bench, &only).await;

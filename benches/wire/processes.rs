@@ -12,11 +12,18 @@ use tokio::net::TcpListener;
 use crate::driver::Way;
 use crate::upstream;
 
+/// Modes of the spool, the default one last.
+const MODES: [&str; 3] = ["off", "always", "fallback"];
+
 /// Everything that runs, ended on drop.
 pub struct Bench {
-    /// Direct, relay, authbridge.
-    pub ways: Vec<Way>,
-    authbridge: u32,
+    /// Past authbridge: direct, relay.
+    pub ways: [Way; 2],
+    /// Through authbridge as it is when nobody configures a spool.
+    pub authbridge: Way,
+    /// Through one for each mode of the spool, by its name.
+    pub spooled: Vec<(&'static str, Way)>,
+    process: u32,
     children: Vec<Child>,
     _folder: TempDir,
 }
@@ -40,7 +47,6 @@ impl Bench {
         let mut relay = Command::new(&own);
         relay.arg("relay").arg(&ca).args(addresses[..3].iter().map(ToString::to_string));
         let (relay, relayed) = spawn(&mut relay, 3);
-        let (proxy, proxied) = authbridge(folder.path(), &ca, &addresses);
         let way = |at: &[SocketAddr], tls, password| Way {
             smtp: at[0],
             imap: at[1],
@@ -48,18 +54,25 @@ impl Bench {
             tls,
             password,
         };
-        let ways = vec![
+        let ways = [
             way(&addresses, Some(ClientTls::new(Some(&ca)).unwrap()), false),
             way(&relayed, None, false),
-            way(&proxied, None, true),
         ];
-        let authbridge = proxy.id();
-        Self { ways, authbridge, children: vec![proxy, relay, upstream], _folder: folder }
+        let mut children = vec![relay, upstream];
+        let mut spooled = Vec::new();
+        for mode in MODES {
+            let (proxy, proxied) = authbridge(folder.path(), mode, &ca, &addresses);
+            spooled.push((mode, way(&proxied, None, true)));
+            children.insert(0, proxy);
+        }
+        // The last one started.
+        let (authbridge, process) = (spooled[MODES.len() - 1].1.clone(), children[0].id());
+        Self { ways, authbridge, spooled, process, children, _folder: folder }
     }
 
     /// Resident memory of authbridge, in KiB (proc(5), VmRSS).
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.authbridge)).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -73,7 +86,14 @@ fn spawn(command: &mut Command, count: usize) -> (Child, Vec<SocketAddr>) {
     (child, addresses)
 }
 
-fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<SocketAddr>) {
+fn authbridge(
+    folder: &Path,
+    mode: &str,
+    ca: &Path,
+    upstream: &[SocketAddr],
+) -> (Child, Vec<SocketAddr>) {
+    let folder = folder.join(mode);
+    std::fs::create_dir(&folder).unwrap();
     let key = folder.join("service-account.json");
     let token_url = format!("https://localhost:{}/token", upstream[3].port());
     let service_account = serde_json::json!({
@@ -100,7 +120,7 @@ fn authbridge(folder: &Path, ca: &Path, upstream: &[SocketAddr]) -> (Child, Vec<
         "Proxy.StateDirectory = '{state}'\n\
          Proxy.Listen.Smtp = \"127.0.0.1:0\"\nProxy.Listen.Imap = \"127.0.0.1:0\"\n\
          Proxy.Listen.Pop3 = \"127.0.0.1:0\"\nProxy.Admin.Listen = \"\"\n\
-         Proxy.Upstream.CaPath = '{ca}'\nProxy.Spool.Mode = \"off\"\nProxy.Log.Level = \"error\"\n\
+         Proxy.Upstream.CaPath = '{ca}'\nProxy.Spool.Mode = \"{mode}\"\nProxy.Log.Level = \"error\"\n\
          Proxy.Limits.MaxConnectionsPerAddress = 10000\n\
          Proxy.Client.bench.Password = \"bench-password\"\n\
          Proxy.Client.bench.Receiving = \"Mail.Receiving\"\n\

@@ -52,6 +52,8 @@ pub(super) struct Job {
     pub role: String,
     pub what: What,
     pub began: SystemTime,
+    /// How often the configuration had changed by then.
+    changes: u64,
     outcome: OnceLock<Outcome>,
 }
 
@@ -81,6 +83,10 @@ struct State {
     jobs: VecDeque<Arc<Job>>,
     /// The last report of each role; roles are as many as are configured.
     latest: HashMap<String, Dated>,
+    /// How often the configuration has changed.
+    changes: u64,
+    /// Which change a role was part of last; kept while something runs that began before it.
+    changed: HashMap<String, u64>,
 }
 
 impl Jobs {
@@ -94,7 +100,10 @@ impl Jobs {
         let job = {
             let mut state = self.state();
             let mut running = state.jobs.iter().filter(|job| job.outcome().is_none());
-            if let Some(same) = running.clone().find(|job| job.role == role && job.what == what) {
+            let is_same = |job: &&Arc<Job>| {
+                job.role == role && job.what == what && state.is_of_now(job, role)
+            };
+            if let Some(same) = running.clone().find(is_same) {
                 return Some(Arc::clone(same));
             }
             if running.nth(MAX_RUNNING - 1).is_some() {
@@ -105,6 +114,7 @@ impl Jobs {
                 role: role.to_owned(),
                 what,
                 began: SystemTime::now(),
+                changes: state.changes,
                 outcome: OnceLock::new(),
             });
             state.jobs.push_back(Arc::clone(&job));
@@ -123,6 +133,21 @@ impl Jobs {
     /// The last report of a role.
     pub fn latest(&self, role: &str) -> Option<Dated> {
         self.state().latest.get(role).cloned()
+    }
+
+    /// These roles are others now: what was found out about them is of no account any more, and what
+    /// still runs will not be either.
+    pub fn outdate(&self, roles: &[String]) {
+        let mut state = self.state();
+        if state.jobs.iter().all(|job| job.outcome().is_some()) {
+            state.changed.clear();
+        }
+        state.changes += 1;
+        let change = state.changes;
+        for role in roles {
+            state.latest.remove(role);
+            state.changed.insert(role.clone(), change);
+        }
     }
 
     /// Waits for the report in a task of its own, so that one that breaks off is noticed.
@@ -144,7 +169,9 @@ impl Jobs {
             let names = std::iter::once(&job.role).chain(&dated.report.roles);
             let mut state = self.state();
             for name in names {
-                state.latest.insert(name.clone(), dated.clone());
+                if state.is_of_now(&job, name) {
+                    state.latest.insert(name.clone(), dated.clone());
+                }
             }
         }
         let _ = job.outcome.set(outcome);
@@ -156,6 +183,11 @@ impl Jobs {
 }
 
 impl State {
+    /// False when the role has changed since the job began.
+    fn is_of_now(&self, job: &Job, role: &str) -> bool {
+        self.changed.get(role).is_none_or(|change| *change <= job.changes)
+    }
+
     /// The oldest results go; what runs stays.
     fn forget(&mut self) {
         while self.jobs.len() > MAX_KEPT {
@@ -255,6 +287,28 @@ mod tests {
         }
         assert!(jobs.find(&broken.id).is_none());
         assert_eq!(jobs.state().jobs.len(), MAX_KEPT);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_has_changed_is_unproved_whatever_still_runs() {
+        let (slow, actions) = actions(2);
+        let jobs = Arc::new(Jobs::default());
+        let begin = |role: &str| jobs.begin(&actions, role, What::Verify).expect("free");
+        ended(&begin("a")).await;
+        ended(&begin("b")).await;
+        let running = begin("a");
+        jobs.outdate(&["a".to_owned()]);
+        assert!(jobs.latest("a").is_none() && jobs.latest("b").is_some());
+        let new = begin("a");
+        assert_ne!(new.id, running.id, "that one proves what is no longer configured");
+        slow.may_end.add_permits(1);
+        assert!(matches!(ended(&running).await, Outcome::Report(_)), "its own page has it");
+        assert!(jobs.latest("a").is_none(), "of the configuration before");
+        slow.may_end.add_permits(1);
+        ended(&new).await;
+        assert!(jobs.latest("a").is_some());
+        jobs.outdate(&["c".to_owned()]);
+        assert_eq!(jobs.state().changed.len(), 1, "nothing runs that is older than a's change");
     }
 
     #[tokio::test(start_paused = true)]

@@ -121,6 +121,17 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The address can't be had while the page is served on another one.
+    #[error(
+        "Proxy.Admin.Listen = {address}: the page is still at {held}, which overlaps; restart \
+         authbridge, or move the page elsewhere first and here by a second change"
+    )]
+    Overlaps {
+        /// Which one.
+        address: SocketAddr,
+        /// Where it is now.
+        held: SocketAddr,
+    },
 }
 
 /// Sockets that accept nothing yet.

@@ -74,19 +74,24 @@ impl WebPage {
                 None => missing.push(*address),
             }
         }
-        let fresh = AdminListeners::bind(&missing).await?;
+        let fresh =
+            AdminListeners::bind(&missing).await.map_err(|error| in_the_way(error, &gone))?;
         Ok(Prepared { kept, gone, fresh })
     }
 
-    /// Shows this page there from now on. Returns the addresses that have come and gone.
+    /// Shows this page there from now on; what was proved of the roles that have `changed` is
+    /// forgotten. Returns the addresses that have come and gone.
     pub fn apply(
         &self,
         prepared: Prepared,
         page: Page,
         visitors: Visitors,
+        changed: &[String],
     ) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let Prepared { kept: mut open, gone, fresh } = prepared;
         self.site.replace(self.site.site().renewed(page, visitors));
+        // After the swap: what is begun from here on is of the new configuration.
+        self.site.site().jobs.outdate(changed);
         let added = fresh.bound().to_vec();
         open.extend(self.serve_all(fresh));
         gone.iter().for_each(|open| open.closing.cancel());
@@ -125,5 +130,20 @@ impl WebPage {
 
     fn remember(&self, open: Vec<Open>) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+    }
+}
+
+/// An address that overlaps one of our own can't be bound before that one is closed, and what is
+/// closed first is lost when the new one can't be had.
+fn in_the_way(error: Error, gone: &[Open]) -> Error {
+    let Error::Listen { address, source } = error else { return error };
+    let overlaps = |open: &&Open| {
+        let same_family = open.bound.is_ipv4() == address.is_ipv4();
+        let any = open.bound.ip().is_unspecified() || address.ip().is_unspecified();
+        same_family && open.bound.port() == address.port() && any
+    };
+    match gone.iter().find(overlaps) {
+        Some(open) => Error::Overlaps { address, held: open.bound },
+        None => Error::Listen { address, source },
     }
 }

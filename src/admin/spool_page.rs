@@ -228,7 +228,9 @@ fn facts(counts: &Counts, now: SystemTime) -> Markup {
             @if counts.dead > 0 || is_late { (badge(Grade::Warning)) }
             span {
                 a href="/spool" { (count_of(counts.waiting)) } " waiting"
-                @if let Some(oldest) = counts.oldest { ", the oldest since " (moment(oldest, now)) }
+                @if let Some(oldest) = counts.oldest {
+                    ", the oldest accepted " (moment(oldest, now))
+                }
                 ", "
                 a href="/spool/dead" { (count_of(counts.dead)) } " given up"
             }

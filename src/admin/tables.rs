@@ -13,7 +13,7 @@ use super::overview::MAX_ROWS;
 use super::site::Site;
 use super::units::{count, moment, moment_or, octets};
 use crate::oauth::AccountStatus;
-use crate::telemetry::activity::{ClientRow, SessionRow, Snapshot};
+use crate::telemetry::activity::{ClientRow, PICKUP, SessionRow, Snapshot};
 
 /// How many rows there are besides those shown.
 pub(super) fn rest(all: usize) -> Markup {
@@ -209,7 +209,10 @@ fn client_row(row: &ClientRow, now: SystemTime) -> Markup {
                 @if !row.known { div.dim { "no such login is configured" } }
             }
             td data-label="Address" { (row.address) }
-            td data-label="Protocol" { (row.protocol) " " (row.mechanism) (security(row.tls)) }
+            td data-label="Protocol" {
+                (row.protocol) " " (row.mechanism)
+                @if row.protocol != PICKUP { (security(row.tls)) }
+            }
             td data-label="Program" { (row.program.as_deref().unwrap_or("–")) }
             td.number data-label="Logins" { (row.logins) }
             td.number data-label="Refused" { (row.refusals) }

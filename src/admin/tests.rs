@@ -446,7 +446,7 @@ async fn another_configuration_keeps_who_has_logged_in_unless_the_password_chang
     let state = Arc::clone(&fresh.load_state);
     let prepared = served.web.prepare(&listen).await.expect("free");
     assert!(served.get("/", &cookie).await.body.contains("Mail.Sending"), "not yet");
-    let (added, removed) = served.web.apply(prepared, fresh, Visitors::Stay);
+    let (added, removed) = served.web.apply(prepared, fresh, Visitors::Stay, &[]);
     assert_eq!((added.len(), removed.len()), (1, 0));
     let body = served.get("/", &cookie).await.body;
     assert!(body.contains("No role is on") && !body.contains("can't be used"), "{body}");
@@ -459,7 +459,7 @@ async fn another_configuration_keeps_who_has_logged_in_unless_the_password_chang
     // The first address goes, and everybody logs in again.
     let prepared = served.web.prepare(&added).await.expect("the same");
     let fresh = page(served.folder.path(), None);
-    let (new, gone) = served.web.apply(prepared, fresh, Visitors::LogInAgain);
+    let (new, gone) = served.web.apply(prepared, fresh, Visitors::LogInAgain, &[]);
     assert_eq!((new, gone), (Vec::new(), vec![old]));
     while TcpStream::connect(old).await.is_ok() {
         tokio::task::yield_now().await;

@@ -43,8 +43,7 @@ pub(super) async fn assemble(
     };
     let before = before.map(|assembly| &assembly.built);
     let built = roles::build(&config, net, process.common.clone(), files, before)?;
-    let tls = server_tls(&config)?;
-    let certificate = Snapshot::take(of_listeners(&config));
+    let (tls, certificate) = server_tls(&config)?;
     // The password comes last: see `Assembly::page`.
     let (password_hash, first_password) = (Secret::new(""), None);
     Ok(Assembly { config, built, tls, password_hash, first_password, certificate })
@@ -87,9 +86,19 @@ impl Assembly {
     }
 }
 
-fn server_tls(config: &Config) -> Result<ServerTls, tls::Error> {
+/// And what was in its files: looked at before they are read, so that a change in between is a
+/// change; our own are made where there are none, and looked at after that.
+fn server_tls(config: &Config) -> Result<(ServerTls, Snapshot), tls::Error> {
+    let look = || Snapshot::take(of_listeners(config));
     match &config.tls {
-        Some(files) => ServerTls::from_files(&files.certificate, files.key.as_deref()),
-        None => ServerTls::self_signed(&config.state_directory.join("certs")),
+        Some(files) => {
+            let found = look();
+            let tls = ServerTls::from_files(&files.certificate, files.key.as_deref())?;
+            Ok((tls, found))
+        }
+        None => {
+            let tls = ServerTls::self_signed(&config.state_directory.join("certs"))?;
+            Ok((tls, look()))
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::roles::Common;
+use super::warnings::Told;
 use super::{Error, MESSAGE_MEMORY, try_lock};
 use crate::admin::LoadState;
 use crate::config::{Config, ReceivingKind, ReceivingRole};
@@ -39,6 +40,8 @@ pub(super) struct Process {
     /// Checks who opens the page.
     pub page_logins: Arc<Logins>,
     pub load_state: Arc<LoadState>,
+    /// Which ends of credentials the log has told of.
+    pub told: Told,
     pub stopping: CancellationToken,
     state: PathBuf,
     /// Held for as long as store or queue are in use; given back by the system however the process
@@ -61,6 +64,7 @@ impl Process {
             logins: Arc::new(Logins::new(Vec::new())),
             page_logins: Arc::new(Logins::new(Vec::new())),
             load_state: Arc::new(LoadState::new(SystemTime::now())),
+            told: Told::default(),
             stopping: CancellationToken::new(),
             state,
             lock: None,

@@ -42,9 +42,9 @@ pub struct Reloads {
 /// Reloads for as long as it is polled. Dropped between two steps, it has changed nothing by halves.
 pub(super) async fn run(reloads: Reloads, serving: &mut Serving) {
     let Reloads { request, found, signal, level, on_password } = reloads;
-    // Our own certificate may have been made after the files were read.
-    let own = Snapshot::take(of_listeners(serving.config()));
-    let snapshot = found.snapshot.with(own);
+    // Our own certificate may have been made after the files were read. What is shown counts, not
+    // what the files hold by now.
+    let snapshot = found.snapshot.with(serving.certificate());
     let mut watch = Watch::new(signal);
     watch.follow(&snapshot.paths());
     let mut reloader = Reloader { request, snapshot, trouble: None, level, on_password };
@@ -77,12 +77,11 @@ impl Reloader {
             Err(_) => running.with(found.snapshot),
         };
         match found.loaded {
-            Ok(loaded) => self.apply(loaded, serving).await,
+            Ok(loaded) => self.apply(asked, loaded, serving).await,
             Err(problems) => self.refuse(asked, &problems.to_string(), serving),
         }
         // A certificate of our own may have been made anew.
-        let own = Snapshot::take(of_listeners(serving.config()));
-        self.snapshot = std::mem::take(&mut self.snapshot).with(own);
+        self.snapshot = std::mem::take(&mut self.snapshot).with(serving.certificate());
     }
 
     /// `None`: the files hold what they held.
@@ -94,7 +93,7 @@ impl Reloader {
         tokio::task::spawn_blocking(reading).await.ok().flatten()
     }
 
-    async fn apply(&mut self, loaded: Loaded, serving: &mut Serving) {
+    async fn apply(&mut self, asked: Asked, loaded: Loaded, serving: &mut Serving) {
         let Loaded { mut config, warnings, .. } = loaded;
         let before = serving.config().clone();
         let waiting = fixed::keep(&before, &mut config);
@@ -102,7 +101,7 @@ impl Reloader {
         let notes = super::not_in_effect(&config);
         let swapped = match serving.replace(config).await {
             Ok(swapped) => swapped,
-            Err(error) => return self.refuse(Asked::Files, &error.to_string(), serving),
+            Err(error) => return self.refuse(asked, &error.to_string(), serving),
         };
         self.trouble = None;
         metrics::config_reloaded(true);

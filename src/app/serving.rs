@@ -7,15 +7,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Assembly, assemble};
 use super::process::Process;
-use super::reload::{Swapped, of_listeners};
+use super::reload::{Snapshot, Swapped, of_listeners};
 use super::warnings::Warnings;
 use super::{Error, GRACE, signed_in};
 use crate::admin::{AdminListeners, Page, Visitors, WebPage};
@@ -24,6 +25,11 @@ use crate::frontend::Context;
 use crate::frontend::listener::{Listeners, Sessions};
 use crate::frontend::pickup;
 use crate::spool::Spool;
+
+/// Sessions that are cut off at the end of the grace leave messages behind that are still to be
+/// written down: a matter of milliseconds. Both together are less than the 30 s after which some
+/// service managers kill.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A proxy that serves.
 pub(super) struct Serving {
@@ -90,6 +96,11 @@ impl Serving {
         &self.current.config
     }
 
+    /// What was in the files of the listeners' certificate when they were read.
+    pub fn certificate(&self) -> Snapshot {
+        self.current.certificate.clone()
+    }
+
     pub fn process(&self) -> &Process {
         &self.process
     }
@@ -123,7 +134,7 @@ impl Serving {
         let page_at = self.web.bound().first().copied();
         let keepers = Keepers::start(&new, &page, page_at, &self.process);
         std::mem::replace(&mut self.keepers, keepers).stop.cancel();
-        let (page_added, page_removed) = self.web.apply(admin, page, visitors);
+        let (page_added, page_removed) = self.web.apply(admin, page, visitors, &new.built.rebuilt);
         let pairs = [of_listeners(&self.current.config), of_listeners(&new.config)].concat();
         let swapped = Swapped {
             listeners: self.sessions.apply(listeners),
@@ -179,13 +190,18 @@ impl Serving {
     pub async fn finish(self) {
         let count = self.sessions.count();
         tracing::info!("stopping: {count} sessions may finish within {GRACE:?}");
+        let end = Instant::now() + GRACE;
         self.process.stopping.cancel();
         match self.sessions.finish(GRACE).await {
             0 => tracing::info!("stopped"),
             cut_off => tracing::warn!(cut_off, "stopped; these sessions had not ended"),
         }
         if let Some(spooling) = self.spooling {
-            let _ = tokio::time::timeout(GRACE, spooling).await;
+            // What is cut off here waits in the queue, and is looked for before it is sent again.
+            let end = end.max(Instant::now() + LAST_WORDS);
+            if timeout_at(end, spooling).await.is_err() {
+                tracing::warn!("stopped in the middle of sending; the next start goes on with it");
+            }
         }
         self.keepers.stop.cancel();
         let (kept, noting) = self.noting;
@@ -203,7 +219,9 @@ impl Keepers {
     ) -> Self {
         let kept = signed_in::kept(&assembly.config);
         let stop = CancellationToken::new();
-        let warnings = tokio::spawn(Warnings::new(page, kept.clone()).tell(stop.clone()));
+        let warnings = tokio::spawn(
+            Warnings::new(page, kept.clone(), process.told.clone()).tell(stop.clone()),
+        );
         let accounts = assembly.built.accounts.clone();
         let (keeping, stopping) = (stop.clone(), process.stopping.clone());
         tokio::spawn(async move {

@@ -6,7 +6,7 @@
 //! count that a role uses; the cache may hold others', which end as they like.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,18 @@ pub(super) struct Warnings {
     kept: Vec<Kept>,
     /// Of no role.
     others: Vec<Expiry>,
-    /// On which day each was told last.
-    told: HashMap<(String, String), u64>,
+    told: Told,
+}
+
+/// What has been told, whatever the configuration: role and name of each end, and on which day it
+/// was told last. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(Arc<Mutex<HashMap<(String, String), u64>>>);
+
+impl Told {
+    fn days(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One line of the log.
@@ -49,15 +59,16 @@ struct Warning {
 }
 
 impl Warnings {
-    /// Of everything that the page knows; `kept`: the sign-ins that roles use.
-    pub fn new(page: &Page, kept: Vec<Kept>) -> Self {
+    /// Of everything that the page knows; `kept`: the sign-ins that roles use. What has been `told`
+    /// today is not told again by a reload.
+    pub fn new(page: &Page, kept: Vec<Kept>, told: Told) -> Self {
         let source = |role: &RoleInfo| Some((role.name.clone(), role.tokens.clone()?));
         Self {
             roles: page.roles.iter().filter_map(source).collect(),
             accounts: page.accounts.clone(),
             kept,
             others: page.expiries.clone(),
-            told: HashMap::new(),
+            told,
         }
     }
 
@@ -85,8 +96,9 @@ impl Warnings {
         };
         // What was renewed is forgotten, so that its next end is told at once.
         let near: HashSet<_> = ends.iter().map(|(role, end)| key(role, end)).collect();
-        self.told.retain(|known, _| near.contains(known));
-        ends.retain(|(role, end)| self.told.insert(key(role, end), day) != Some(day));
+        let mut told = self.told.days();
+        told.retain(|known, _| near.contains(known));
+        ends.retain(|(role, end)| told.insert(key(role, end), day) != Some(day));
         ends.into_iter().map(|(role, end)| Warning::new(role, &end, now)).collect()
     }
 
@@ -153,8 +165,7 @@ pub fn listener_expiry(config: &Config) -> Option<Expiry> {
     Some(of_listeners(config, identity.expires_at()?))
 }
 
-/// When the certificate ends that our listeners show until they are started again, whatever has
-/// become of the file.
+/// When the certificate ends that our listeners show, whatever has become of the file.
 pub(super) fn shown_expiry(config: &Config, tls: &ServerTls) -> Option<Expiry> {
     Some(of_listeners(config, tls.expires_at()?))
 }
@@ -163,7 +174,7 @@ fn of_listeners(config: &Config, at: SystemTime) -> Expiry {
     let (path, fix) = match &config.tls {
         Some(files) => (
             files.certificate.clone(),
-            "put a renewed one into the file of Proxy.Tls.CertificatePath and restart authbridge",
+            "put a renewed one into the file of Proxy.Tls.CertificatePath; no restart is needed",
         ),
         None => (
             config.state_directory.join("certs").join("cert.pem"),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::login::Logins;
 use super::memory::Memory;
+pub use super::pickup::fuzzing::pickup;
 use super::stream::{ClientStream, Peer};
 use super::{Context, imap, pop3, smtp};
 use crate::config::{Anonymous, Client, ClientPassword, Limits};

@@ -12,7 +12,7 @@ use crate::protocol::imap::structure::body_structure;
 use crate::protocol::mime::complete::{Source, complete};
 use crate::protocol::mime::fields;
 use crate::protocol::mime::outline::{Builder, Error, Outline};
-use crate::protocol::mime::recipients::{for_graph, without_bcc};
+use crate::protocol::mime::recipients::{for_graph, is_unmistakable, without_bcc};
 use crate::protocol::mime::structure::{Inside, Part, StructureParser, decoded_values};
 use crate::protocol::mime::transfer::{Decoder, Encoding};
 use crate::protocol::smtp::data::LineEnds;
@@ -42,12 +42,9 @@ pub fn recipients(data: &[u8]) {
     let end = memchr::memchr(b'\n', data).map_or(data.len(), |at| at + 1);
     let first = String::from_utf8_lossy(&data[..end]).into_owned();
     let named = first.split(',').filter_map(|text| Address::parse(text.trim()).ok());
-    // mail-parser takes a parenthesis within quotes for a comment; nothing can be written for it.
-    let readable = |one: &Address| {
-        let field = format!("To: <{one}>\r\n\r\n");
-        seen_by_another(field.as_bytes()) == HashSet::from([key(one.as_str())])
-    };
-    let envelope: Vec<Address> = named.filter(readable).take(20).collect();
+    // Graph's submission refuses the others.
+    let named = named.filter(|one| is_unmistakable(one.as_str()));
+    let envelope: Vec<Address> = named.take(20).collect();
     let texts: Vec<&str> = envelope.iter().map(Address::as_str).collect();
     let message = clean(&data[end..]);
     let header = for_graph(header_of(&message), &texts);

@@ -16,7 +16,7 @@ mod smtp;
 #[cfg(test)]
 mod tests;
 
-pub use crate::frontend::fuzzing::{imap_session, pop3_session, smtp_session};
+pub use crate::frontend::fuzzing::{imap_session, pickup, pop3_session, smtp_session};
 pub use crate::oauth::fuzzing::{google_key, msal_cache, p12, token_answer};
 pub use crate::upstream::fuzzing::{graph_json, imap_upstream, pop3_upstream, smtp_upstream};
 pub use config::{config_toml, dotnet_xml};
@@ -44,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mime_outline", mime_outline),
     ("msal_cache", msal_cache),
     ("p12", p12),
+    ("pickup", pickup),
     ("pop3_command", pop3_command),
     ("pop3_session", pop3_session),
     ("pop3_upstream", pop3_upstream),

@@ -16,7 +16,7 @@ fn fuzz() -> PathBuf {
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = fuzz().join("seeds").join(target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|_| panic!("no {}", folder.display()));
+    let entries = fs::read_dir(folder).expect("every target has a folder of seeds");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{target} has no seeds");

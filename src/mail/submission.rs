@@ -55,6 +55,12 @@ pub trait Transaction: Send {
     /// crash. What sends at once ignores it.
     fn client_keeps(&mut self, _copy: ClientCopy) {}
 
+    /// Gives the signal that the outcome is known to all who would try again: the queue has it, or the
+    /// client's answer is on its way. Until then, and when the signal ends without a word, an upstream
+    /// that remembers attempts keeps this one as "may have been sent". Without a signal the end of
+    /// [`Self::deliver`] counts.
+    fn noted_by(&mut self, _noted: oneshot::Receiver<()>) {}
+
     /// Hands the message over for all accepted recipients.
     fn deliver(
         self: Box<Self>,

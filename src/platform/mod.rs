@@ -112,6 +112,12 @@ pub fn is_foreign(metadata: &Metadata) -> bool {
     native::is_foreign(metadata)
 }
 
+/// True when the file has more than one name (hard links): it may be another user's, put here by who
+/// may not read it. False on Windows, where making one takes the right to write to the file.
+pub fn has_other_names(metadata: &Metadata) -> bool {
+    native::has_other_names(metadata)
+}
+
 /// True when other users may read the file. On Windows the access list decides, which is not
 /// looked at.
 pub fn others_may_read(metadata: &Metadata) -> bool {

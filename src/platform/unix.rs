@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 pub(super) use browser::open_browser;
 pub(super) use files::{
-    belong_to_folder, file_version, inherit_rights, is_foreign, is_in_use, is_planted,
-    open_no_link, open_without_waiting, opens_alone, others_may_read, sync_directory,
+    belong_to_folder, file_version, has_other_names, inherit_rights, is_foreign, is_in_use,
+    is_planted, open_no_link, open_without_waiting, opens_alone, others_may_read, sync_directory,
 };
 pub(super) use lock::{HeldLock, try_lock};
 use zeroize::Zeroizing;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::mail::{
@@ -26,6 +27,8 @@ pub(super) struct Outcome {
     pub trouble: Option<Trouble>,
     /// What the service said when it took the message.
     pub note: String,
+    /// Told when all this is written down: see [`Transaction::noted_by`].
+    pub noted: Option<oneshot::Sender<()>>,
 }
 
 /// Why somebody has to wait.
@@ -79,7 +82,7 @@ impl Outcome {
             |state: &RecipientState| positions.iter().map(|at| (*at, state.clone())).collect();
         match answer {
             Ok(Delivered { note, .. }) => {
-                Self { settled: all(&RecipientState::Sent), note, trouble: None }
+                Self { settled: all(&RecipientState::Sent), note, ..Self::default() }
             }
             Err(error) if error.kind.is_temporary() => Self::none(Trouble::with_message(error)),
             Err(error) => Self { settled: all(&refused(&error)), ..Self::default() },
@@ -125,6 +128,8 @@ pub(super) async fn attempt(
     if accepted.is_empty() {
         return asked;
     }
+    let (noted, signal) = oneshot::channel();
+    transaction.noted_by(signal);
     let answer = Outcome::of(transaction.deliver(message).await, &accepted);
     let went_through = answer.trouble.is_none();
     asked.settled.extend(answer.settled);
@@ -141,7 +146,7 @@ pub(super) async fn attempt(
         (answered, _) => answered,
     };
     debug_assert!(went_through || trouble.is_some());
-    Outcome { settled: asked.settled, trouble, note: answer.note }
+    Outcome { settled: asked.settled, trouble, note: answer.note, noted: Some(noted) }
 }
 
 impl Trouble {
@@ -222,6 +227,6 @@ pub(super) fn in_short(kind: Kind) -> &'static str {
         Kind::SignInNeeded => "the mail service does not accept our sign-in",
         Kind::OverQuota => "the mailbox is full",
         Kind::OutcomeUnknown => "the mail service did not confirm the message",
-        _ => "the mail service cannot be reached",
+        _ => "the mail service is not available",
     }
 }

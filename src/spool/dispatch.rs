@@ -17,7 +17,7 @@ use super::attempt::{About, Outcome, Trouble, attempt, contained};
 use super::clock::Leap;
 use super::lane::State;
 use super::settle::{self, Ended};
-use super::{Inner, Route};
+use super::{Inner, Route, lane};
 use crate::mail::{Error, Kind, Message, Recipient};
 use crate::store;
 use crate::store::queue::{
@@ -245,12 +245,17 @@ async fn work(spool: Arc<Inner>, entry: Entry) {
             "the role {} is off or gone; switch it on, or drop the message with authbridge spool drop {}",
             entry.role, entry.id
         );
-        let outcome = Outcome::none(Trouble::before(Error::new(Kind::Unavailable, text)));
-        let message = spool.queue.message(entry.id).await.ok().map(Arc::new);
-        settle::conclude(&spool, &entry, Ended { outcome, began, started, message }).await;
-        expire_behind(&spool, &entry.lane, began).await;
-        return;
+        return untried(&spool, &entry, text, (began, started)).await;
     };
+    if let Some(before) = lane::moved(&route.role, &entry) {
+        let text = format!(
+            "{} sends from another mailbox now than from {before}, for which this message was \
+             accepted; set that one again, or send it from the new one with authbridge spool retry \
+             --other-mailbox {}",
+            entry.role, entry.id
+        );
+        return untried(&spool, &entry, text, (began, started)).await;
+    }
     if let Err(wait) = spool.paces.take(&route.role, entry.login.as_deref(), started) {
         spool.lanes.paced(&entry.lane, wait, started);
         return wait_for_turn(&spool, &entry).await;
@@ -266,6 +271,19 @@ async fn work(spool: Arc<Inner>, entry: Entry) {
     if in_trouble {
         expire_behind(&spool, &entry.lane, began).await;
     }
+}
+
+/// The configuration stands in the way of all that waits in the lane.
+async fn untried(
+    spool: &Arc<Inner>,
+    entry: &Entry,
+    text: String,
+    (began, started): (SystemTime, Instant),
+) {
+    let outcome = Outcome::none(Trouble::before(Error::new(Kind::Unavailable, text)));
+    let message = spool.queue.message(entry.id).await.ok().map(Arc::new);
+    settle::conclude(spool, entry, Ended { outcome, began, started, message }).await;
+    expire_behind(spool, &entry.lane, began).await;
 }
 
 async fn try_it(spool: &Inner, route: &Route, entry: &Entry, message: &Arc<Message>) -> Outcome {

@@ -61,6 +61,8 @@ pub(super) struct Handover {
     client: Option<Client>,
     /// What the client's answer is about.
     entries: Mutex<Vec<EntryId>>,
+    /// Told when the client has its answer: see [`Transaction::noted_by`].
+    noted: Option<oneshot::Sender<()>>,
 }
 
 /// A client that keeps its message until it is answered.
@@ -84,7 +86,16 @@ impl Handover {
         message: Arc<Message>,
         client: Option<Client>,
     ) -> Self {
-        Self { spool, route, row, deferred, message, client, entries: Mutex::default() }
+        Self {
+            spool,
+            route,
+            row,
+            deferred,
+            message,
+            client,
+            entries: Mutex::default(),
+            noted: None,
+        }
     }
 
     /// To the end, whether somebody waits for it or not.
@@ -129,7 +140,7 @@ impl Handover {
 
     async fn hand_over(
         mut self,
-        live: Box<dyn Transaction>,
+        mut live: Box<dyn Transaction>,
         accepted: Vec<Recipient>,
         tell: oneshot::Sender<Answer>,
     ) {
@@ -142,6 +153,8 @@ impl Handover {
                 }
             },
         };
+        let (noted, signal) = oneshot::channel();
+        live.noted_by(signal);
         let (began, started) = (SystemTime::now(), Instant::now());
         let limit = self.spool.timing.attempt;
         let delivery = attempt::deliver(live, Arc::clone(&self.message), limit);
@@ -151,6 +164,7 @@ impl Handover {
             () = self.spool.patience() => None,
         };
         if let Some(answer) = quick {
+            self.noted = Some(noted);
             let answer = self.answered(answer, &accepted, held).await;
             return self.tell(tell, answer);
         }
@@ -160,10 +174,11 @@ impl Handover {
                 self.let_go(held).await;
                 let answer = Ok(self.queued(id));
                 self.tell(tell, answer);
-                self.settle_late(id, delivery.await, began, started).await;
+                self.settle_late(id, delivery.await, (began, started), noted).await;
             }
             // There is no other place for the message than this: the client has to wait for it.
             Err(_) => {
+                self.noted = Some(noted);
                 let answer = delivery.await;
                 let answer = self.answered(answer, &accepted, held).await;
                 self.tell(tell, answer);
@@ -206,12 +221,15 @@ impl Handover {
     /// Answers; once the client has heard it, what it repeats is another message.
     fn tell(&mut self, tell: oneshot::Sender<Answer>, answer: Answer) {
         let entries = std::mem::take(&mut *self.entries());
-        if let Some(client) = self.client.take()
-            && answer.is_ok()
-            && !entries.is_empty()
-        {
-            let spool = Arc::clone(&self.spool);
-            self.spool.tasks.spawn(repeated::answered(spool, entries, client.answered));
+        match (self.client.take(), self.noted.take()) {
+            _ if answer.is_err() => {}
+            (Some(client), noted) if noted.is_some() || !entries.is_empty() => {
+                let spool = Arc::clone(&self.spool);
+                let hears = repeated::answered(spool, entries, client.answered, noted);
+                self.spool.tasks.spawn(hears);
+            }
+            (None, Some(noted)) => drop(noted.send(())),
+            _ => {}
         }
         // Nobody may wait any more: what was decided stands.
         let _ = tell.send(answer);
@@ -234,7 +252,8 @@ impl Handover {
                 let Some(held) = held else { return Ok(Delivered { note, queued }) };
                 self.let_go(Some(held)).await;
                 let later = self.deferred.len();
-                let note = format!("{note} ({later} recipients queued as {held})");
+                let people = if later == 1 { "recipient" } else { "recipients" };
+                let note = format!("{note} ({later} {people} queued as {held})");
                 Ok(Delivered { note, queued })
             }
             Err(error) if error.kind.is_temporary() => {
@@ -265,7 +284,13 @@ impl Handover {
     }
 
     /// The entry has been there for a while, as taken.
-    async fn settle_late(&self, id: EntryId, answer: Answer, began: SystemTime, started: Instant) {
+    async fn settle_late(
+        &self,
+        id: EntryId,
+        answer: Answer,
+        (began, started): (SystemTime, Instant),
+        noted: oneshot::Sender<()>,
+    ) {
         let entry = loop {
             match self.spool.queue.show(id).await {
                 Ok(Some(entry)) => break entry,
@@ -277,7 +302,7 @@ impl Handover {
             }
         };
         let positions: Vec<usize> = (0..entry.recipients.len()).collect();
-        let outcome = Outcome::of(answer, &positions);
+        let outcome = Outcome { noted: Some(noted), ..Outcome::of(answer, &positions) };
         let message = Some(Arc::clone(&self.message));
         settle::conclude(&self.spool, &entry, Ended { outcome, began, started, message }).await;
     }
@@ -370,9 +395,12 @@ impl Handover {
 
     async fn let_go(&self, held: Option<EntryId>) {
         let Some(id) = held else { return };
-        let Some(trouble) = &self.row.trouble else { return };
         // Others of this message went through: what holds these up is about them.
-        let Start::At(at) = self.start_of(About::Message, trouble) else { return };
+        let start = self.row.trouble.as_ref().map(|one| self.start_of(About::Message, one));
+        let at = match start {
+            Some(Start::At(at)) => at,
+            _ => SystemTime::now(),
+        };
         loop {
             match self.spool.queue.release(id, at).await {
                 Ok(()) => return self.note(id, self.deferred.len()),

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Timing;
-use crate::config::SendingRole;
+use crate::config::{SendingKind, SendingRole, ServerAuth};
 use crate::mail::{Error, Kind};
-use crate::store::queue::EntryId;
+use crate::store::queue::{Entry, EntryId};
 
 /// The message that has met the trouble is due when the lane goes on, not a moment later, so that it
 /// goes before those behind it.
@@ -25,6 +25,22 @@ const SLACK: Duration = Duration::from_millis(50);
 pub(super) fn key(role: &SendingRole, login: Option<&str>) -> String {
     let mailbox = role.mailbox(login).unwrap_or_default();
     format!("{} {mailbox}", role.name).trim_end().to_lowercase()
+}
+
+/// Which mailbox's name a message was accepted in, where it is another one than the role sends from
+/// now: the message would go out in another name, and its copy lie in somebody else's Sent Items.
+/// An SMTP service with a login of its own changes neither, and may be replaced.
+pub(super) fn moved<'a>(role: &SendingRole, entry: &'a Entry) -> Option<&'a str> {
+    let is_bound = match &role.kind {
+        SendingKind::Microsoft365 { .. } => true,
+        SendingKind::Smtp { server, .. } => {
+            matches!(server.auth, ServerAuth::Google(_) | ServerAuth::Microsoft(_))
+        }
+    };
+    let named = entry.lane.strip_prefix(&role.name.to_lowercase())?.trim_start();
+    // Without a name in it the lane is one that `Queue::free_of_mailbox` gave, or none was promised.
+    let is_other = !named.is_empty() && entry.lane != key(role, entry.login.as_deref());
+    (is_bound && is_other).then_some(named)
 }
 
 /// What is known of all lanes; forgotten with the process.

@@ -50,12 +50,20 @@ pub(super) async fn answered(
     spool: Arc<Inner>,
     ids: Vec<EntryId>,
     answered: oneshot::Receiver<()>,
+    noted: Option<oneshot::Sender<()>>,
 ) {
     let is_told = tokio::select! {
         told = answered => told.is_ok(),
         () = spool.patience() => false,
     };
-    if is_told && let Err(error) = spool.queue.answered(&ids).await {
+    if !is_told {
+        return;
+    }
+    // Nobody listens where the upstream remembers nothing.
+    let _ = noted.map(|noted| noted.send(()));
+    if !ids.is_empty()
+        && let Err(error) = spool.queue.answered(&ids).await
+    {
         tracing::warn!("it can't be noted that a client was answered: {error}");
     }
 }

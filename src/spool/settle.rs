@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{About, Outcome, Trouble};
-use super::{Inner, backoff, reports};
+use super::{Inner, backoff, lane, reports};
 use crate::mail::{Kind, Message, Recipient};
 use crate::store;
 use crate::store::queue::{
@@ -43,11 +43,15 @@ pub(super) struct Ended {
 }
 
 /// Writes down what became of a taken entry, reports, and lets the lane know.
-pub(super) async fn conclude(spool: &Arc<Inner>, entry: &Entry, ended: Ended) {
+pub(super) async fn conclude(spool: &Arc<Inner>, entry: &Entry, mut ended: Ended) {
     let wait = lane_learns(spool, entry, &ended);
     let deadline = spool.max_age().filter(|_| spool.clock.trusts_the_time());
     let verdict = decide(entry, &ended.outcome, ended.began, wait, deadline);
     settle(spool, entry, &verdict, &ended).await;
+    if let Some(noted) = ended.outcome.noted.take() {
+        // Nobody listens where the upstream remembers nothing.
+        let _ = noted.send(());
+    }
     tell(spool, entry, &verdict, &ended);
     spool.wake.notify_one();
 }
@@ -150,7 +154,7 @@ fn too_old(trouble: Option<&Trouble>) -> RecipientState {
     let said = said.map(|reply| format!(" ({} {})", reply.code, reply.text)).unwrap_or_default();
     RecipientState::Failed {
         status: "4.4.7".to_owned(),
-        reply: format!("given up after too many attempts; the last one: {last}{said}"),
+        reply: format!("not delivered in time; the last attempt: {last}{said}"),
     }
 }
 
@@ -175,12 +179,15 @@ async fn settle(spool: &Inner, entry: &Entry, verdict: &Verdict, ended: &Ended) 
             ..Recipient::new(report.to.clone())
         })
         .collect();
+    // A report goes out from the mailbox that there is now.
+    let route = spool.route(&entry.role);
+    let lane = route.map(|route| lane::key(&route.role, entry.login.as_deref()));
     loop {
         let report = report.as_ref().map(|report| NewEntry {
             role: &entry.role,
             // The role's mailbox may depend on it.
             login: entry.login.as_deref(),
-            lane: &entry.lane,
+            lane: lane.as_deref().unwrap_or(&entry.lane),
             from: &report.from,
             recipients: &recipients,
             message: &report.message,

@@ -164,6 +164,10 @@ impl Transaction for Paced {
         self.inner.recipient(recipient)
     }
 
+    fn client_keeps(&mut self, copy: ClientCopy) {
+        self.inner.noted_by(copy.answered);
+    }
+
     fn deliver(
         self: Box<Self>,
         message: Arc<Message>,

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::fake::{Act, Fake, Step, graph_role, smtp_role};
 use super::*;
-use crate::config::SenderPolicy;
+use crate::config::{SenderPolicy, SendingKind, ServerAuth, Template};
 use crate::mail::{
     Address, ClientCopy, Delivered, Error, Message, Recipient, ReversePath, SenderRule, SmtpReply,
 };
+use crate::secret::Secret;
 use crate::store::queue::{Access, EntryState, Filter, RecipientState, Summary};
 
 const ROLE: &str = "Mail.Sending";
@@ -470,7 +471,7 @@ async fn what_is_too_old_is_given_up_after_one_more_attempt_and_all_behind_it_to
     let id = stage.entries().await[0].id;
     let entry = stage.spool.0.queue.show(id).await.expect("read").expect("there");
     let state = format!("{:?}", entry.recipients[0].state);
-    assert!(state.contains("4.4.7") && state.contains("cannot be reached"), "{state}");
+    assert!(state.contains("4.4.7") && state.contains("not available"), "{state}");
     stage.stop().await;
 }
 
@@ -716,6 +717,52 @@ async fn an_outcome_that_cannot_be_written_down_is_not_sent_again() {
     let left = stage.entries().await;
     assert_eq!((left.len(), left[0].state), (1, EntryState::Taken));
     sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut beside).await.expect("dropped");
+    stage.until_empty().await;
+    assert_eq!(stage.fake.count("x", A), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_does_not_go_out_from_another_mailbox_than_it_was_accepted_for() {
+    let old = || graph_role(ROLE, "a@example.com");
+    let (first, second) = (Fake::new(|_| Act::Yes), Fake::new(|_| Act::Yes));
+    let always = settings(SpoolMode::Always);
+    let mut stage = Stage::with(always.clone(), quick(), old(), first).await;
+    for content in ["x", "y"] {
+        stage.send(content, &[A]).await.expect("queued");
+    }
+    let new = vec![route(graph_role(ROLE, "b@example.com"), &second)];
+    stage.spool.configure(&always, new);
+    stage.run();
+    stage.until("a reason", |all| all[0].reason.contains("another mailbox now")).await;
+    assert!(second.order().is_empty());
+    // The administrator wants it so.
+    let id = stage.entries().await[0].id;
+    let queue = &stage.spool.0.queue;
+    while !queue.free_of_mailbox(id).await.expect("no error") {
+        tokio::task::yield_now().await;
+    }
+    queue.retry(id, SystemTime::now()).await.expect("no error");
+    stage.until("one is sent", |all| all.len() == 1).await;
+    assert_eq!(second.order(), ["x"]);
+    // The mailbox is back.
+    stage.spool.configure(&always, vec![route(old(), &stage.fake)]);
+    stage.until_empty().await;
+    assert_eq!((second.order().len(), stage.fake.order()), (1, vec!["y".to_owned()]));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_smtp_service_may_be_replaced_while_messages_wait() {
+    let mut stage = Stage::new(SpoolMode::Always, Fake::new(|_| Act::Yes)).await;
+    stage.send("x", &[A]).await.expect("queued");
+    let mut role = smtp_role(ROLE);
+    if let SendingKind::Smtp { server, .. } = &mut role.kind {
+        let login = Template::new("another");
+        server.auth = ServerAuth::Basic { login, password: Secret::new("x") };
+    }
+    stage.spool.configure(&settings(SpoolMode::Always), vec![route(role, &stage.fake)]);
+    stage.run();
     stage.until_empty().await;
     assert_eq!(stage.fake.count("x", A), 1);
     stage.stop().await;

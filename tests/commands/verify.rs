@@ -368,3 +368,36 @@ fn a_sender_without_tls_is_warned_only_where_others_can_read() {
     let tls = step(&report, "App.a.Mail.Sending", "tls");
     assert!(tls["text"].as_str().unwrap().contains("more days"), "after STARTTLS: {tls}");
 }
+
+#[test]
+fn the_way_of_large_messages_is_proved_beside_graph() {
+    let cloud = Cloud::start();
+    let configuration = format!(
+        "{}Mail.Sending.Microsoft365.LargeMessages = 'Smtp'\nMail.Sending.Smtp.Server = '{}'\n",
+        cloud.graph("Mail.Sending"),
+        cloud.at().exchange_smtp
+    );
+    let words = "large messages (LargeMessages = Smtp)";
+    // Graph works, Exchange's SMTP does not let the application in.
+    let (report, said) = json(&cloud, &configuration, &[]);
+    assert_eq!(said.code, Some(1), "{report}");
+    let (subject, _, text) = failure(&report, "Mail.Sending");
+    assert!(subject == "sending" && text.contains(words), "{report}");
+    let app = cloud.app.clone().with_role("SMTP.SendAsApp");
+    cloud.sandbox.add_app(app);
+    let (report, said) = json(&cloud, &configuration, &[]);
+    assert_eq!(said.code, Some(0), "{report}");
+    let large = step(&report, "Mail.Sending", "sending");
+    assert_eq!(large["verdict"], "works", "{report}");
+    let text = large["text"].as_str().unwrap();
+    assert!(text.contains(words) && text.contains(OFFICE), "{text}");
+    // Shut for the mailbox: the administrator hears how to open it.
+    let refusal = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled";
+    let what = What::Reply("AUTH", refusal);
+    cloud.sandbox.fault(Fault { at: Place::Smtp, what, times: 1 });
+    let (report, said) = json(&cloud, &configuration, &[]);
+    assert_eq!(said.code, Some(1), "{report}");
+    let (_, _, text) = failure(&report, "Mail.Sending");
+    assert!(text.contains(words) && text.contains("Set-CASMailbox"), "{text}");
+    assert!(cloud.sandbox.deliveries().is_empty(), "nothing may be sent");
+}

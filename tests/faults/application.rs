@@ -1,6 +1,9 @@
-//! What the clients do: old applications that try once, and ones that try until they hear 250.
+//! What the clients do: old applications that try once, ones that try until they hear 250, and ones
+//! that leave a file and never hear anything.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +18,12 @@ use super::letter::Letter;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(400));
 /// Before the same message is tried again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(500));
+
+/// Before each message in a long round, so that the queue can be emptied afterwards.
+const SLOW: Duration = Duration::from_secs(5);
+/// Between two files.
+const BETWEEN_FILES: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_millis(1500));
 
 /// Who sends.
 #[derive(Clone, Debug)]
@@ -37,6 +46,8 @@ pub struct Floor {
     pub closing: AtomicBool,
     /// Not even another attempt.
     pub closed: AtomicBool,
+    /// Clients take their time: a round is long.
+    pub slow: AtomicBool,
     /// Messages whose last octet has gone out.
     pub ends: AtomicUsize,
 }
@@ -50,6 +61,7 @@ impl Floor {
             journal,
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             ends: AtomicUsize::new(0),
         }
     }
@@ -63,6 +75,9 @@ impl Floor {
                 return;
             }
             std::thread::sleep(dice.time(PAUSE.0, PAUSE.1));
+            if self.slow.load(Ordering::SeqCst) {
+                std::thread::sleep(SLOW);
+            }
             let id = format!("f{name}-{number}-{seed:x}");
             let letter = Letter::draw(&mut dice, id, &account.from);
             let insists = dice.percent(50);
@@ -71,6 +86,22 @@ impl Floor {
             if dice.percent(70) {
                 session = None;
             }
+        }
+    }
+
+    /// Leaves file after file in a pickup folder: each is a promise from then on.
+    pub fn leave_files(&self, account: &Account, directory: &Path, seed: u64) {
+        let mut dice = Dice::new(seed, "pickup");
+        for number in 0.. {
+            if self.closing.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::sleep(dice.time(BETWEEN_FILES.0, BETWEEN_FILES.1));
+            let letter = Letter::draw(&mut dice, format!("p-{number}-{seed:x}"), &account.from);
+            self.judge.offer(&letter);
+            leave(&letter, directory, dice.percent(50)).expect("a file in the pickup folder");
+            self.judge.accept(&letter.id, &(0..letter.recipients.len()).collect::<Vec<_>>());
+            self.journal.note(&format!("{} was left in the pickup folder", letter.id));
         }
     }
 
@@ -118,4 +149,18 @@ impl Floor {
             self.ends.fetch_add(1, Ordering::SeqCst);
         })
     }
+}
+
+/// Some write elsewhere and rename, some write in two goes.
+fn leave(letter: &Letter, directory: &Path, renames: bool) -> std::io::Result<()> {
+    let (content, place) = (letter.file(), directory.join(format!("{}.eml", letter.id)));
+    if renames {
+        let other = place.with_extension("tmp");
+        std::fs::write(&other, content)?;
+        return std::fs::rename(other, place);
+    }
+    let (first, rest) = content.split_at(content.len() / 2);
+    let mut file = std::fs::File::create(place)?;
+    file.write_all(first)?;
+    file.write_all(rest)
 }

@@ -94,7 +94,7 @@ impl Session {
         }
         let reply = match dice.percent(30) {
             true => self.bdat(&letter.raw, dice, at_end)?,
-            false => self.data(&letter.raw, at_end)?,
+            false => self.data(letter, at_end)?,
         };
         Ok(match reply.starts_with("250") {
             true => Outcome::Taken(taken, reply),
@@ -102,18 +102,12 @@ impl Session {
         })
     }
 
-    fn data(&mut self, raw: &[u8], at_end: impl FnOnce()) -> Result<String, Gone> {
+    fn data(&mut self, letter: &Letter, at_end: impl FnOnce()) -> Result<String, Gone> {
         let reply = self.say("DATA")?;
         if !reply.starts_with("354") {
             return Ok(reply);
         }
-        let mut stuffed = Vec::with_capacity(raw.len() + 1024);
-        for line in raw.split_inclusive(|octet| *octet == b'\n') {
-            if line.starts_with(b".") {
-                stuffed.push(b'.');
-            }
-            stuffed.extend_from_slice(line);
-        }
+        let mut stuffed = letter.stuffed();
         stuffed.extend_from_slice(b".\r\n");
         self.stream.get_mut().write_all(&stuffed)?;
         at_end();

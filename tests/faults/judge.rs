@@ -39,6 +39,10 @@ struct Record {
     /// By recipient.
     arrivals: Vec<Vec<Arrival>>,
     reported: Vec<bool>,
+    /// A report that could not be delivered is in the dead-letter list.
+    report_kept: Vec<bool>,
+    /// The message is in the dead-letter list because of this recipient.
+    kept: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +67,8 @@ pub struct Verdict {
     pub unpromised: usize,
     /// Recipients told to the sender as not reached.
     pub reported: usize,
+    /// Recipients that are in the dead-letter list, as is the report about them.
+    pub report_kept: usize,
     /// Second copies that the documented window explains.
     pub in_window: usize,
     /// Promised, not delivered, not reported.
@@ -82,6 +88,8 @@ impl Judge {
             accepted: vec![false; count],
             arrivals: vec![Vec::new(); count],
             reported: vec![false; count],
+            report_kept: vec![false; count],
+            kept: vec![false; count],
         };
         self.with(|records| records.letters.insert(letter.id.clone(), record));
     }
@@ -104,6 +112,11 @@ impl Judge {
         self.with(|records| deliveries.iter().for_each(|one| records.arrived(one)));
     }
 
+    /// What the dead-letter list holds in the end: the message, and its recipients that failed.
+    pub fn dead(&self, raw: &[u8], failed: &[String]) {
+        self.with(|records| records.dead(raw, failed));
+    }
+
     /// Recipients that were promised and are neither reached nor reported yet.
     pub fn outstanding(&self) -> usize {
         self.with(|records| records.letters.values().map(|one| one.open().count()).sum())
@@ -122,8 +135,21 @@ impl Judge {
 impl Record {
     fn open(&self) -> impl Iterator<Item = usize> {
         (0..self.accepted.len()).filter(|number| {
-            self.accepted[*number] && self.arrivals[*number].is_empty() && !self.reported[*number]
+            let told = self.reported[*number] || self.report_kept[*number];
+            self.accepted[*number] && self.arrivals[*number].is_empty() && !told
         })
+    }
+
+    /// Remembers something about those recipients.
+    fn mark(&mut self, recipients: &[String], which: impl Fn(&mut Self) -> &mut Vec<bool>) {
+        let all = self.letter.recipients.iter();
+        let marks: Vec<bool> = all.map(|recipient| recipients.contains(recipient)).collect();
+        which(self).iter_mut().zip(marks).for_each(|(mark, new)| *mark |= new);
+    }
+
+    /// Recipients that a report tells of without the message being in the dead-letter list.
+    fn thrown_away(&self) -> impl Iterator<Item = usize> {
+        (0..self.accepted.len()).filter(|number| self.reported[*number] && !self.kept[*number])
     }
 }
 
@@ -163,8 +189,16 @@ impl Records {
         if delivery.recipient != record.letter.from {
             self.wrong.push(format!("a report about {id} to {}", delivery.recipient));
         }
-        for (number, recipient) in record.letter.recipients.iter().enumerate() {
-            record.reported[number] |= failed.contains(recipient);
+        record.mark(failed, |record| &mut record.reported);
+    }
+
+    fn dead(&mut self, raw: &[u8], failed: &[String]) {
+        if let Some((id, told)) = reported(raw) {
+            if let Some(record) = self.letters.get_mut(&id) {
+                record.mark(&told, |record| &mut record.report_kept);
+            }
+        } else if let Some(record) = id_of(raw).and_then(|id| self.letters.get_mut(&id)) {
+            record.mark(failed, |record| &mut record.kept);
         }
     }
 
@@ -179,8 +213,13 @@ impl Records {
             verdict.delivered += reached;
             verdict.unpromised += usize::from(accepted == 0 && reached > 0);
             verdict.reported += record.reported.iter().filter(|reported| **reported).count();
+            verdict.report_kept += record.report_kept.iter().filter(|kept| **kept).count();
             let Letter { id, recipients, .. } = &record.letter;
             verdict.lost.extend(record.open().map(|n| format!("{id} to {}", recipients[n])));
+            let gone = record.thrown_away();
+            verdict
+                .lost
+                .extend(gone.map(|n| format!("{id} to {} reported, and not kept", recipients[n])));
             for (recipient, arrivals) in recipients.iter().zip(&record.arrivals) {
                 for pair in arrivals.windows(2) {
                     match self.excuse(pair[0], passage) {
@@ -227,6 +266,7 @@ impl Verdict {
         self.delivered += other.delivered;
         self.unpromised += other.unpromised;
         self.reported += other.reported;
+        self.report_kept += other.report_kept;
         self.in_window += other.in_window;
         self.lost.extend(other.lost);
         self.doubled.extend(other.doubled);
@@ -248,8 +288,9 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(
             f,
-            "recipients: {} promised, {} delivered, {} reported to the sender",
-            self.promised, self.delivered, self.reported
+            "recipients: {} promised, {} delivered, {} reported to the sender, {} whose report could \
+             not be delivered either and is kept",
+            self.promised, self.delivered, self.reported, self.report_kept
         )?;
         writeln!(
             f,
@@ -419,8 +460,26 @@ mod tests {
             let mut told = delivery(&letter, to, Via::Smtp, Instant::now());
             told.raw = report.into_bytes().into();
             judge.arrived(&[told]);
+            assert!(!judge.verdict(no_passage).is_clean(), "the message is kept nowhere");
+            judge.dead(&letter.raw, &letter.recipients[..1]);
             let verdict = judge.verdict(no_passage);
             assert_eq!((verdict.is_clean(), verdict.reported), (clean, 1), "{verdict}");
         }
+    }
+
+    #[test]
+    fn a_report_that_is_kept_is_no_loss() {
+        let (judge, letter) = scene();
+        judge.arrived(&all(&letter, Via::Smtp, Instant::now())[1..]);
+        judge.dead(&letter.raw, &letter.recipients[..1]);
+        assert_eq!(judge.verdict(no_passage).lost.len(), 1, "its sender knows nothing of it");
+        let report = format!(
+            "Content-Type: multipart/report; report-type=delivery-status\r\n\r\n\
+             Final-Recipient: rfc822; {}\r\n\r\nX-Fault: f1\r\n",
+            letter.recipients[0]
+        );
+        judge.dead(report.as_bytes(), std::slice::from_ref(&letter.from));
+        let verdict = judge.verdict(no_passage);
+        assert!(verdict.is_clean() && verdict.report_kept == 1, "{verdict}");
     }
 }

@@ -90,6 +90,27 @@ impl Letter {
         Self { id, from: from.to_owned(), recipients, hidden, raw: raw.into_bytes().into() }
     }
 
+    /// As System.Net.Mail of the .NET Framework leaves it in a pickup folder: with doubled dots.
+    pub fn file(&self) -> Vec<u8> {
+        let mut text = format!("X-Sender: {}\r\n", self.from);
+        for recipient in &self.recipients {
+            let _ = write!(text, "X-Receiver: {recipient}\r\n");
+        }
+        [text.as_bytes(), &self.stuffed()].concat()
+    }
+
+    /// With a second dot where a line begins with one.
+    pub fn stuffed(&self) -> Vec<u8> {
+        let mut stuffed = Vec::with_capacity(self.raw.len() + 1024);
+        for line in self.raw.split_inclusive(|octet| *octet == b'\n') {
+            if line.starts_with(b".") {
+                stuffed.push(b'.');
+            }
+            stuffed.extend_from_slice(line);
+        }
+        stuffed
+    }
+
     /// What is wrong with what arrived; `None`: nothing.
     pub fn difference(&self, arrived: &[u8]) -> Option<String> {
         let hidden = &self.recipients[self.recipients.len() - self.hidden..];

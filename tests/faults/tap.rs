@@ -36,17 +36,20 @@ enum Blow {
     Delay(Duration),
     /// The same, and then a reset.
     StallAndReset(Duration),
+    /// Nothing moves any more: the other side has gone without a word.
+    Hang,
 }
 
 impl Blow {
     fn draw(dice: &mut Dice) -> Self {
         let ms = Duration::from_millis;
-        match dice.below(10) {
+        match dice.below(11) {
             0..=2 => Self::Reset,
             3..=5 => Self::Truncate,
             6 => Self::Delay(dice.time(ms(5), ms(200))),
             7 | 8 => Self::Delay(dice.time(ms(200), ms(2500))),
-            _ => Self::StallAndReset(dice.time(ms(200), ms(2500))),
+            9 => Self::StallAndReset(dice.time(ms(200), ms(2500))),
+            _ => Self::Hang,
         }
     }
 
@@ -57,6 +60,7 @@ impl Blow {
             Self::Delay(time) if time < Duration::from_millis(200) => "tcp delay",
             Self::Delay(_) => "tcp stall, then on",
             Self::StallAndReset(_) => "tcp stall, then reset",
+            Self::Hang => "tcp stall without an end",
         }
     }
 }
@@ -256,6 +260,8 @@ impl Line {
                 tokio::time::sleep(time).await;
                 Some(End::Reset)
             }
+            // Until one of the two sides has had enough.
+            Blow::Hang => std::future::pending().await,
         }
     }
 }

@@ -22,6 +22,11 @@ const CHANGING: &[Place] = &[
     Place::GraphSendDraft,
 ];
 
+/// The program looks for a copy up to ten seconds after an answer was lost.
+const LATEST_COPY: Duration = Duration::from_secs(9);
+/// Longer than a client is made to wait before its message is written down.
+const VERY_LATE: (Duration, Duration) = (Duration::from_secs(31), Duration::from_secs(36));
+
 /// What an overloaded, a broken and a lying service answer.
 fn answers(dice: &mut Dice) -> What {
     let wait = Some(1 + dice.below(2));
@@ -40,8 +45,24 @@ fn answers(dice: &mut Dice) -> What {
         What::Truncate,
         What::Truncate,
         What::Latency(dice.time(Duration::from_millis(50), Duration::from_millis(1500))),
+        What::AnswerLate(dice.time(Duration::from_millis(50), Duration::from_millis(2500))),
+        What::AnswerLate(dice.time(Duration::from_millis(50), Duration::from_millis(2500))),
+        What::Stall,
     ];
     dice.pick(&table).clone()
+}
+
+/// An answer that is lost, and a copy in Sent Items that comes while the program looks for it.
+fn late_copy(dice: &mut Dice) -> [Fault; 2] {
+    let at = *dice.pick(&[Place::GraphSendMail, Place::GraphSendMail, Place::GraphSendDraft]);
+    let copy = What::LateCopy(dice.time(Duration::from_millis(200), LATEST_COPY));
+    let answers = [
+        What::ResetAfter,
+        What::Truncate,
+        What::StatusAfter(504),
+        What::AnswerLate(Duration::from_millis(1200)),
+    ];
+    [copy, dice.pick(&answers).clone()].map(|what| Fault { at, what, times: 1 })
 }
 
 fn at_graph(dice: &mut Dice) -> Fault {
@@ -76,6 +97,8 @@ fn at_smtp(dice: &mut Dice) -> Fault {
         What::AcceptThenReset,
         What::AcceptThenReset,
         What::RefuseToken("400"),
+        What::StallAtDot,
+        What::Stall,
     ];
     Fault { at: Place::Smtp, what: dice.pick(&table).clone(), times: 1 }
 }
@@ -92,11 +115,23 @@ fn draw(dice: &mut Dice) -> Fault {
 
 /// Asks the cloud for some faults; gives how many.
 pub fn ask_for(sandbox: &Sandbox, dice: &mut Dice) -> Vec<Fault> {
-    let faults: Vec<Fault> = (0..8 + dice.below(16)).map(|_| draw(dice)).collect();
+    let mut faults: Vec<Fault> = (0..8 + dice.below(16)).map(|_| draw(dice)).collect();
+    if dice.percent(50) {
+        faults.extend(late_copy(dice));
+    }
     faults.iter().for_each(|fault| sandbox.fault(fault.clone()));
     if dice.percent(10) {
         sandbox.revoke_tokens();
     }
+    faults
+}
+
+/// Asks for answers that come when no client waits for them any more.
+pub fn ask_for_patience(sandbox: &Sandbox, dice: &mut Dice) -> Vec<Fault> {
+    let late = |dice: &mut Dice| What::AnswerLate(dice.time(VERY_LATE.0, VERY_LATE.1));
+    let faults: Vec<Fault> =
+        (0..6).map(|_| Fault { at: Place::GraphSendMail, what: late(dice), times: 1 }).collect();
+    faults.iter().for_each(|fault| sandbox.fault(fault.clone()));
     faults
 }
 
@@ -117,12 +152,16 @@ fn kind(what: &What) -> &'static str {
         What::Status(429, None) => "429 without Retry-After",
         What::Status(429, Some(_)) => "429 with Retry-After",
         What::Status(..) => "5xx",
-        What::Latency(_) => "late answer",
+        What::AnswerLate(time) if *time >= VERY_LATE.0 => "taken, answered when nobody waits",
+        What::Latency(_) | What::AnswerLate(_) => "late answer",
+        What::LateCopy(_) => "late copy in Sent Items",
+        What::Stall | What::StallAtDot => "never answered",
         What::ResetBefore | What::ResetWhileReading | What::DisconnectAt(_) => {
             "reset by the service"
         }
         What::ResetAfter | What::AcceptThenReset => "taken, answer dropped",
         What::Truncate => "taken, answer truncated",
+        What::StatusAfter(_) => "taken, answered 5xx",
         What::FalseSuccess => "200 and nothing done",
         What::ExpireToken | What::RefuseToken(_) => "token dies on the way",
         What::Reply(_, text) if text.starts_with('5') => "recipient refused for good",

@@ -5,13 +5,14 @@
 //! empty or a generous time is over.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use authbridge::sandbox::Mailbox;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -23,14 +24,18 @@ use super::judge::{Judge, Verdict};
 use super::tap::Taps;
 use super::weather;
 use crate::harness::cloud::{ANNA, COLLEAGUE, Cloud, OFFICE, OLD};
-use crate::harness::{LOGIN, PASSWORD, Proxy, command};
+use crate::harness::{LOGIN, PASSWORD, Proxy, command, signal};
 use crate::sending::classic;
 
 /// A kill waits so long for something to happen.
 const MOMENT: Duration = Duration::from_secs(3);
-/// After the storm everything must have settled within this: the last looks for what is uncertain
-/// take ten seconds each.
-const CALM: Duration = Duration::from_secs(240);
+/// After the storm something must arrive within this for as long as anything waits: the last looks
+/// for what is uncertain take ten seconds each, and a hung request its minute.
+const CALM: Duration = Duration::from_secs(120);
+/// A round in which clients hear 250 before the service has answered.
+const LONG: Duration = Duration::from_secs(37);
+/// The pickup folder beside the configuration.
+const PICKUP: &str = "in";
 /// Without a way to ask the queue: nothing has arrived for so long.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -45,6 +50,10 @@ pub struct Plan {
     pub mode: &'static str,
     /// Whether the wall clock jumps.
     pub clock: bool,
+    /// With `fallback`: the round, from 1, in which the service answers when no client waits.
+    pub long_round: usize,
+    /// Journal and log are kept, whatever came of it.
+    pub keep: bool,
 }
 
 /// What came of it.
@@ -58,6 +67,8 @@ pub struct Sums {
     pub stops: usize,
     /// Jumps of the clock.
     pub jumps: usize,
+    /// Configurations that were put in the place of another one while clients sent.
+    pub reloads: usize,
     /// Faults that struck, by kind.
     pub faults: std::collections::BTreeMap<String, usize>,
     /// The judgement.
@@ -77,6 +88,8 @@ struct World {
     clock: Option<Clock>,
     configuration: String,
     folder: Option<TempDir>,
+    /// Where files are left.
+    pickup: PathBuf,
     cloud: Cloud,
     _runtime: Runtime,
 }
@@ -92,6 +105,9 @@ pub fn run(plan: Plan) -> Sums {
             let floor = Arc::clone(floor);
             scope.spawn(move || floor.work(account, plan.seed, number));
         }
+        let (files, pickup) = (Arc::clone(&floor), world.pickup.clone());
+        let account = &accounts[0];
+        scope.spawn(move || files.leave_files(account, &pickup, plan.seed));
         // Whatever fails below: nobody waits for clients that never end.
         let _closing = Closing(floor);
         world.taps.set_storm(true);
@@ -121,6 +137,8 @@ impl World {
         let address = address(plan.seed);
         let configuration = configuration(&cloud, plan.mode, address);
         let folder = cloud.folder();
+        let pickup = folder.path().join(PICKUP);
+        std::fs::create_dir(&pickup).unwrap();
         let clock = plan.clock.then(|| Clock::new(folder.path())).flatten();
         let judge = Arc::new(Judge::default());
         let floor = Arc::new(Floor::new(address, Arc::clone(&judge), Arc::clone(&journal)));
@@ -137,6 +155,7 @@ impl World {
             clock,
             configuration,
             folder,
+            pickup,
             cloud,
             _runtime,
         }
@@ -153,7 +172,11 @@ impl World {
     fn round(&mut self, number: usize) {
         self.journal.round(number);
         self.taps.set_often(self.dice.between(20, 90));
-        let asked = weather::ask_for(&self.cloud.sandbox, &mut self.dice);
+        let mut asked = weather::ask_for(&self.cloud.sandbox, &mut self.dice);
+        let is_long = self.plan.mode == "fallback" && number + 1 == self.plan.long_round;
+        if is_long {
+            asked.extend(weather::ask_for_patience(&self.cloud.sandbox, &mut self.dice));
+        }
         let proxy = self.start();
         self.journal.note("started");
         if self.dice.percent(25) {
@@ -166,11 +189,35 @@ impl World {
             self.sums.jumps += 1;
         }
         std::thread::sleep(self.dice.time(Duration::from_millis(200), Duration::from_millis(2000)));
+        if self.dice.percent(30) {
+            self.reload(&proxy);
+        }
+        if is_long {
+            self.floor.slow.store(true, Ordering::SeqCst);
+            std::thread::sleep(LONG);
+            self.floor.slow.store(false, Ordering::SeqCst);
+        }
         self.wait_for_a_moment();
         self.end(proxy);
         weather::settle(&self.cloud.sandbox, asked, &self.journal);
         self.judge.arrived(&self.cloud.sandbox.take_deliveries());
         self.sums.rounds += 1;
+    }
+
+    /// Another configuration while clients send: with changed roles, or one that can't be read.
+    fn reload(&mut self, proxy: &Proxy) {
+        let text = match self.dice.below(4) {
+            0 => format!("{}Mail.Sending.Nonsense = 1\n", self.configuration),
+            _ => {
+                let pace = format!("Pace.PerMinute = {}\n", self.dice.between(50_000, 100_000));
+                self.configuration.replace("Pace.PerMinute = 0\n", &pace)
+            }
+        };
+        proxy.configure(&text);
+        signal(proxy.id(), "HUP");
+        self.journal.note("another configuration, SIGHUP");
+        self.sums.reloads += 1;
+        std::thread::sleep(self.dice.time(Duration::ZERO, Duration::from_millis(2500)));
     }
 
     /// A moment that hurts: right after a message's end, or while one is being delivered.
@@ -238,7 +285,8 @@ impl World {
                 Some(count) => count == 0,
                 None => last_arrival.elapsed() > QUIET,
             };
-            if (clients_done && empty) || begin.elapsed() > CALM {
+            let empty = empty && files(&self.pickup) == 0;
+            if (clients_done && empty) || last_arrival.elapsed() > CALM {
                 break;
             }
             hurry(proxy.folder.path());
@@ -248,12 +296,15 @@ impl World {
         self.journal.note(&format!("settled within {:?}", begin.elapsed()));
         let folder = self.stop(proxy);
         self.judge.arrived(&self.cloud.sandbox.take_deliveries());
+        for (raw, failed) in dead_letters(folder.path(), &self.journal) {
+            self.judge.dead(&raw, &failed);
+        }
         self.folder = Some(folder);
     }
 
     fn judged(mut self) -> Sums {
         let verdict = self.judge.verdict(|peer| self.taps.passage(peer));
-        if !verdict.is_clean() {
+        if !verdict.is_clean() || self.plan.keep {
             self.sums.evidence = self.evidence(&verdict);
         }
         self.sums.faults = self.journal.counts();
@@ -356,6 +407,7 @@ fn configuration(cloud: &Cloud, mode: &str, address: SocketAddr) -> String {
     for (login, role) in [("anna", "gmail"), ("old", "plain"), ("exchange", "exchange")] {
         text += &client(login, role);
     }
+    text += "Proxy.Pickup.iis.Directory = 'in'\nProxy.Pickup.iis.BadMail = 'bad'\n";
     for mailbox in BOXES {
         cloud.sandbox.add_mailbox(Mailbox::microsoft(&cloud.tenant.id, mailbox));
         text += &client(mailbox, "many");
@@ -375,16 +427,16 @@ fn client(login: &str, role: &str) -> String {
     )
 }
 
-fn spool(folder: &Path, arguments: &[&str]) -> Option<String> {
+fn spool(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     let mut program: Command = command();
     program.arg("spool").args(arguments).arg("--config").arg(folder.join("proxy.toml"));
     let output = program.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    Some(output.stdout)
 }
 
 /// Makes everything due that waits: a storm's backoff outlasts any test. Dead letters stay dead.
 fn hurry(folder: &Path) {
-    let entries = entries(folder).unwrap_or_default();
+    let entries = entries(folder, "--waiting").unwrap_or_default();
     let due = entries.iter().filter(|entry| entry["state"] == "waiting");
     let ids: Vec<String> = due.map(|entry| entry["id"].to_string()).collect();
     for some in ids.chunks(200) {
@@ -395,14 +447,36 @@ fn hurry(folder: &Path) {
     }
 }
 
-/// What waits; `None`: it can't be known.
-fn entries(folder: &Path) -> Option<Vec<serde_json::Value>> {
-    let text = spool(folder, &["list", "--waiting", "--json"])?;
-    let list: serde_json::Value = serde_json::from_str(&text).ok()?;
+/// What is in the queue; `None`: it can't be known.
+fn entries(folder: &Path, which: &str) -> Option<Vec<Value>> {
+    let list: Value = serde_json::from_slice(&spool(folder, &["list", which, "--json"])?).ok()?;
     list["entries"].as_array().cloned()
+}
+
+/// The dead letters with the recipients that failed.
+fn dead_letters(folder: &Path, journal: &Journal) -> Vec<(Vec<u8>, Vec<String>)> {
+    let letter = |entry: Value| {
+        journal.note(&format!("a dead letter: {entry}"));
+        let id = entry["id"].to_string();
+        let shown: Value =
+            serde_json::from_slice(&spool(folder, &["show", &id, "--json"])?).ok()?;
+        let failed = shown["recipients"].as_array()?.iter().filter(|one| one["state"] == "failed");
+        let failed = failed.filter_map(|one| one["address"].as_str().map(str::to_owned)).collect();
+        Some((spool(folder, &["show", &id, "--message"])?, failed))
+    };
+    entries(folder, "--dead").unwrap_or_default().into_iter().filter_map(letter).collect()
+}
+
+/// Files that nobody has taken in yet.
+fn files(directory: &Path) -> usize {
+    let count = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().contains(".eml")).count()
+    };
+    count(directory) + count(&directory.join(".authbridge"))
 }
 
 /// How many messages wait.
 fn waiting(folder: &Path) -> Option<usize> {
-    entries(folder).map(|entries| entries.len())
+    entries(folder, "--waiting").map(|entries| entries.len())
 }

@@ -261,7 +261,11 @@ fn a_signed_message_of_twenty_megabytes_goes_over_smtp_byte_for_byte() {
     let (cloud, proxy) = by_smtp("");
     let signed = signed()
         .replace(&in_base64(&noise(4_000_000, 5)), &in_base64(&noise(14_700_000, 5)))
-        .replace("Subject: signed", "Message-ID: <signed@client.example>\r\nSubject: signed");
+        .replace(
+            "Subject: signed",
+            "Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <signed@client.example>\r\n\
+             Subject: signed",
+        );
     assert!(signed.len() > 20_000_000);
     let with_bcc = signed.replace("\r\nSubject:", &format!("\r\nBcc: {EVE}\r\nSubject:"));
     let mut client = Client::logged_in(&proxy);

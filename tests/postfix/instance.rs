@@ -7,7 +7,7 @@
 //! no name is looked up, no syslog is needed, nothing is chrooted.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -69,6 +69,8 @@ anvil unix - - n - 1 anvil
 error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
+discard unix - - n - - discard
 ";
 
 /// A running Postfix.
@@ -119,28 +121,41 @@ impl Postfix {
         // Its daemons are other users.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         prepare(folder.path(), security, port, more);
-        let output = fs::File::create(folder.path().join("master.log")).unwrap();
-        let master = Command::new(daemon_directory().join("master"))
-            .arg("-c")
-            .arg(folder.path().join("etc"))
-            .args(["-s", "-e", LIFE_SECS])
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+        let master = launch(folder.path());
         let mut postfix = Self { folder, master, port };
+        match postfix.comes_up() {
+            true => Ok(postfix),
+            false => Err(postfix.log()),
+        }
+    }
+
+    /// Ends it; what it has taken stays on its disk.
+    pub fn stop(&mut self) {
+        // master made itself the leader of a group.
+        let group = format!("-{}", self.master.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.master.kill();
+        let _ = self.master.wait();
+    }
+
+    /// Starts it anew after [`Self::stop`], on the same port.
+    pub fn start_again(&mut self) {
+        self.master = launch(self.folder.path());
+        assert!(self.comes_up(), "{}", self.log());
+    }
+
+    fn comes_up(&mut self) -> bool {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
-            if postfix.master.try_wait().unwrap().is_some() {
-                return Err(postfix.log());
+            if self.master.try_wait().unwrap().is_some() {
+                return false;
             }
-            if postfix.greets() {
-                return Ok(postfix);
+            if self.greets() {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(postfix.log())
+        false
     }
 
     /// True when our own smtpd answers, not somebody who got the port first.
@@ -186,13 +201,22 @@ impl Drop for Postfix {
         if std::thread::panicking() {
             eprintln!("--- log of Postfix ---\n{}", self.log());
         }
-        // master made itself the leader of a group. Nothing in it holds anything worth a farewell,
-        // and what would outlive master is reached here too.
-        let group = format!("-{}", self.master.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = self.master.kill();
-        let _ = self.master.wait();
+        // Nothing in it holds anything worth a farewell, and what would outlive master is reached too.
+        self.stop();
     }
+}
+
+fn launch(folder: &Path) -> Child {
+    let output = File::options().create(true).append(true).open(folder.join("master.log")).unwrap();
+    Command::new(daemon_directory().join("master"))
+        .arg("-c")
+        .arg(folder.join("etc"))
+        .args(["-s", "-e", LIFE_SECS])
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap()
 }
 
 /// Where Debian and others keep the daemons.

@@ -91,6 +91,8 @@ impl Watch {
         for folder in new {
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(followed.insert(folder)),
+                // It may come later, and is looked for every time.
+                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
                 Err(error) => self.complain(&folder.display().to_string(), &error),
             }
         }

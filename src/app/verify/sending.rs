@@ -136,8 +136,10 @@ impl Site<'_> {
                 Ok(()) => Ok((Outcome::works("the mailbox is there"), ())),
                 Err(error) if error.kind == Kind::NotPermitted => Ok((
                     Outcome::not_proved(
-                        "the application may not read mail, which sending does not need, so \
-                         whether the mailbox is there shows with the first message",
+                        "the application may not read mail, which sending does not need: whether the \
+                         mailbox is there shows with the first message, and a message whose answer \
+                         is lost can't be looked for and is reported to its sender as one that may \
+                         have been sent; grant Mail.Read to have such messages looked for",
                     ),
                     (),
                 )),

@@ -72,7 +72,7 @@ fn warnings(folder: &std::path::Path, ends: Vec<Expiry>, others: Vec<Expiry>) ->
         accounts: accounts(folder),
         kept: Vec::new(),
         others,
-        told: HashMap::new(),
+        told: Told::default(),
     }
 }
 
@@ -112,10 +112,19 @@ async fn each_is_told_once_a_day_and_a_new_one_at_once() {
 
     warnings.roles[0].1 = Arc::new(Ends(vec![secret(400)]));
     assert_eq!(warnings.due(at(1) + hour).await, [], "renewed");
-    assert_eq!(warnings.told.len(), 1, "and forgotten: {:?}", warnings.told);
+    assert_eq!(warnings.told.days().len(), 1, "and forgotten: {:?}", warnings.told);
     warnings.roles[0].1 = Arc::new(Ends(vec![secret(5), secret(6)]));
     let again = texts(warnings.due(at(1) + hour * 2).await);
     assert_eq!(again.len(), 2, "a new end is not kept for tomorrow: {again:?}");
+
+    // A reload makes others of them.
+    let mut reloaded = Warnings {
+        told: warnings.told.clone(),
+        ..super::tests::warnings(folder.path(), vec![secret(5), secret(9)], Vec::new())
+    };
+    let news = texts(reloaded.due(at(1) + hour * 3).await);
+    assert_eq!(news.len(), 1, "the rest has been told today: {news:?}");
+    assert!(news[0].contains("the secret of day 9"), "{news:?}");
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ struct Chosen {
 pub(super) struct Retry {
     #[command(flatten)]
     chosen: Chosen,
+    /// Also where the role has another mailbox now than when the message was accepted
+    ///
+    /// Without it such a message waits: it would go out in another name.
+    #[arg(long)]
+    other_mailbox: bool,
 }
 
 /// Remove messages for good; nobody gets a report
@@ -59,13 +64,16 @@ pub(super) struct Drop {
 #[derive(Clone, Copy)]
 pub(super) enum Deed {
     Retry,
+    /// From whatever mailbox the role has.
+    RetryFromOther,
     Drop,
 }
 
 /// Runs `retry`.
 pub(super) async fn retry(args: &Retry) -> Result<(), Failure> {
     let place = Place::open(&args.chosen.config).await?;
-    steer(&place, &args.chosen, Deed::Retry).await
+    let deed = if args.other_mailbox { Deed::RetryFromOther } else { Deed::Retry };
+    steer(&place, &args.chosen, deed).await
 }
 
 /// Runs `drop`.
@@ -154,6 +162,12 @@ async fn everything(
         after = Some(last.id);
         let ids: Vec<EntryId> = page.iter().map(|summary| summary.id).collect();
         let left = match deed {
+            Deed::RetryFromOther => {
+                for &id in &ids {
+                    place.queue.free_of_mailbox(id).await.map_err(failed)?;
+                }
+                place.queue.retry_many(&ids, SystemTime::now()).await
+            }
             Deed::Retry => place.queue.retry_many(&ids, SystemTime::now()).await,
             Deed::Drop => place.queue.remove_many(&ids).await,
         };
@@ -171,6 +185,10 @@ async fn everything(
 async fn one(place: &Place, id: EntryId, deed: Deed, outcome: &mut Outcome) -> Result<(), Failure> {
     let done = match deed {
         Deed::Retry => place.queue.retry(id, SystemTime::now()).await,
+        Deed::RetryFromOther => match place.queue.free_of_mailbox(id).await {
+            Ok(true) => place.queue.retry(id, SystemTime::now()).await,
+            other => other,
+        },
         Deed::Drop => place.queue.remove(id).await,
     };
     if done.map_err(failed)? {
@@ -187,8 +205,10 @@ async fn one(place: &Place, id: EntryId, deed: Deed, outcome: &mut Outcome) -> R
 impl Outcome {
     pub fn done_text(&self, deed: Deed) -> String {
         match (deed, self.done) {
-            (Deed::Retry, 1) => "1 message is tried again now.\n".to_owned(),
-            (Deed::Retry, count) => format!("{count} messages are tried again now.\n"),
+            (Deed::Retry | Deed::RetryFromOther, 1) => "1 message is tried again now.\n".to_owned(),
+            (Deed::Retry | Deed::RetryFromOther, count) => {
+                format!("{count} messages are tried again now.\n")
+            }
             (Deed::Drop, 1) => "1 message is removed.\n".to_owned(),
             (Deed::Drop, count) => format!("{count} messages are removed.\n"),
         }

@@ -312,8 +312,9 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(LARGE_MESSAGES),
         "Upload",
         "Above what one sendMail request takes: `Upload` (draft and upload sessions), `Smtp` \
-         (XOAUTH2 SMTP, byte for byte), `Reject` (552). Signed or encrypted mail is never \
-         rebuilt: it goes by `Smtp` or is refused.",
+         (XOAUTH2 SMTP, byte for byte, by Exchange's server or the one in `Smtp.Server`), \
+         `Reject` (552). Signed or encrypted mail is never rebuilt: it goes by `Smtp` or is \
+         refused.",
     )
     .default("Upload"),
     define(
@@ -338,7 +339,8 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(SENDER_POLICIES),
         "Keep",
         "When the From header is not the role's mailbox: `Keep` (the service decides), \
-         `Rewrite` (From becomes the mailbox, the old one Reply-To), `Reject` (550 5.7.60).",
+         `Rewrite` (From becomes the mailbox, the old one Reply-To), `Reject` (550 5.7.60). All \
+         but `Keep` need a mailbox that is an address.",
     )
     .default("Keep"),
     define(
@@ -527,7 +529,8 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(SPOOL_MODES),
         "fallback",
         "`off`: the client gets the upstream's own answer. `fallback`: delivered while the \
-         client waits; a transient failure is spooled and answered 250. `always`: spooled first.",
+         client waits; a transient failure is spooled and answered 250. `always`: spooled first. \
+         Pickup folders always spool first.",
     )
     .default("fallback"),
     define(
@@ -535,7 +538,8 @@ pub static KEYS: &[Key] = &[
         "MaxAge",
         Kind::Duration,
         "2d",
-        "When delivery is given up and reported.",
+        "When delivery is given up and reported; the message becomes a dead letter, kept until \
+         it is retried or dropped (`authbridge spool`).",
     )
     .default("2d"),
     define(
@@ -556,7 +560,14 @@ pub static KEYS: &[Key] = &[
     .mandatory("for each pickup"),
     define(PICKUP, "Sending", Kind::Role, "Mail.Sending", "The sending role of those files.")
         .default("Mail.Sending"),
-    define(PICKUP, "BadMail", Kind::Path, "badmail", "Where refused files go."),
+    define(
+        PICKUP,
+        "BadMail",
+        Kind::Path,
+        "badmail",
+        "Where refused files go, each with its reason in a .txt file beside it. Without it they \
+         stay, renamed to end with .bad.",
+    ),
     define(
         &[Under::Fixed("Proxy.Limits.")],
         "MaxMessageBytes",

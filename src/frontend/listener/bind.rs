@@ -44,7 +44,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn all(listen: &Listen) -> Result<Listeners, ListenError> {
-    let opened = open_all(asked(listen))?;
+    let opened = open_all(asked(listen), &[])?;
     let bound = opened.iter().map(|opened| opened.bound).collect();
     Ok(Listeners { opened, bound })
 }
@@ -58,8 +58,11 @@ pub(super) fn asked(listen: &Listen) -> Vec<Asked> {
     table(listen).into_iter().flat_map(row).collect()
 }
 
-/// All of them, or each one that fails.
-pub(super) fn open_all(asked: Vec<Asked>) -> Result<Vec<Opened>, ListenError> {
+/// All of them, or each one that fails. `going`: where we still listen, but not for long.
+pub(super) fn open_all(
+    asked: Vec<Asked>,
+    going: &[SocketAddr],
+) -> Result<Vec<Opened>, ListenError> {
     let (mut opened, mut problems) = (Vec::new(), Vec::new());
     for asked in asked {
         match open(asked.address) {
@@ -67,7 +70,7 @@ pub(super) fn open_all(asked: Vec<Asked>) -> Result<Vec<Opened>, ListenError> {
                 let bound = Bound { protocol: asked.protocol, tls: asked.tls, address };
                 opened.push(Opened { asked, socket, bound });
             }
-            Err(error) => problems.push(problem(asked.key, asked.address, &error)),
+            Err(error) => problems.push(problem(asked.key, asked.address, &error, going)),
         }
     }
     if problems.is_empty() { Ok(opened) } else { Err(ListenError { problems }) }
@@ -101,7 +104,30 @@ fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn problem(key: &str, address: SocketAddr, error: &io::Error) -> String {
+/// True when a socket at one keeps another from the other. `[::]` and `0.0.0.0` have nothing in
+/// common, see [`open`].
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    same_family && one.port() == other.port() && (any || one.ip() == other.ip())
+}
+
+/// It can't be bound before the other is closed, and what is closed first is lost when the new one
+/// can't be had: a reload that fails must have changed nothing.
+fn in_the_way(key: &str, address: SocketAddr, going: SocketAddr) -> String {
+    format!(
+        "can't listen on {address} while authbridge itself listens on {going}, which overlaps: \
+         restart it, or take {going} out of the configuration first and put Proxy.Listen.{key} = \
+         {address} in by a second change"
+    )
+}
+
+fn problem(key: &str, address: SocketAddr, error: &io::Error, going: &[SocketAddr]) -> String {
+    let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+    let ours = going.iter().find(|going| is_taken && overlap(going, &address));
+    if let Some(ours) = ours {
+        return in_the_way(key, address, *ours);
+    }
     let fix = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another program listens there already; stop it, or choose another port in \
@@ -149,6 +175,22 @@ mod tests {
             ]
         );
         assert!(listeners.bound().iter().all(|bound| bound.address.port() != 0));
+    }
+
+    #[test]
+    fn addresses_of_one_family_and_port_overlap_where_one_is_any() {
+        for (one, other, expected) in [
+            ("0.0.0.0:25", "127.0.0.1:25", true),
+            ("127.0.0.1:25", "0.0.0.0:25", true),
+            ("[::]:25", "[::1]:25", true),
+            ("127.0.0.1:25", "127.0.0.1:25", true),
+            ("0.0.0.0:25", "127.0.0.1:26", false),
+            ("127.0.0.2:25", "127.0.0.1:25", false),
+            ("[::]:25", "127.0.0.1:25", false),
+        ] {
+            let (one, other) = (one.parse().expect("one"), other.parse().expect("another"));
+            assert_eq!(overlap(&one, &other), expected, "{one} {other}");
+        }
     }
 
     #[tokio::test]

@@ -87,7 +87,8 @@ impl Sessions {
                 false
             });
         }
-        Ok(Prepared { kept, fresh: bind::open_all(missing)?, gone: left })
+        let going: Vec<_> = left.iter().map(|open| open.bound().address).collect();
+        Ok(Prepared { kept, fresh: bind::open_all(missing, &going)?, gone: left })
     }
 
     /// Listens there from now on.

@@ -5,10 +5,11 @@
 //! whole or refused whole, under an origin that makes the queue take it once.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::envelope::{self, Envelope, Sender};
 use super::inbox::Taken;
-use super::reading::Opened;
+use super::reading::{Limit, Opened};
 use super::{Failure, Folder};
 use crate::frontend::Context;
 use crate::frontend::outgoing::{Completing, policy};
@@ -21,22 +22,21 @@ pub(super) async fn hand_in(
     context: &Context,
     taken: &Taken,
 ) -> Result<(), Failure> {
+    let (began, file) = (Instant::now(), taken.name.to_string_lossy());
     let handed = deliver(folder, context, taken).await;
+    let (activity, name, role) = (&context.activity, &folder.name, &folder.role);
     match &handed {
         Ok((recipients, size, note)) => {
-            tracing::info!(
-                pickup = folder.name,
-                role = folder.role,
-                file = %taken.name.to_string_lossy(),
-                recipients,
-                size,
-                note,
-                "pickup file taken"
-            );
+            tracing::info!(pickup = name, role, %file, recipients, size, note, "pickup file taken");
+            activity.file_taken(name, role, *size, began.elapsed());
         }
-        Err(failure) => {
-            let is_temporary = matches!(failure, Failure::Later(_));
-            metrics::message_failed(&folder.role, is_temporary);
+        Err(Failure::Later(reason)) => {
+            metrics::message_failed(role, true);
+            activity.folder_failed(name, role, &format!("{file}: {reason}"));
+        }
+        Err(Failure::Refused(reason)) => {
+            metrics::message_failed(role, false);
+            activity.file_refused(name, role, &format!("{file}: {reason}"));
         }
     }
     handed.map(|_| ())
@@ -48,12 +48,12 @@ async fn deliver(
     context: &Context,
     taken: &Taken,
 ) -> Result<(usize, u64, String), Failure> {
-    let limit = context.limits.max_message_bytes;
-    let path = taken.path.clone();
-    let opened = tokio::task::spawn_blocking(move || Opened::open(&path, limit));
+    let limit = Limit::of(folder, context);
+    let (path, largest) = (taken.path.clone(), limit.clone());
+    let opened = tokio::task::spawn_blocking(move || Opened::open(&path, &largest));
     let opened = opened.await.map_err(std::io::Error::other)??;
     let is_eight_bit = opened.is_eight_bit();
-    let message = opened.message(&context.messages, limit).await?;
+    let message = opened.message(&context.messages, &limit).await?;
     let envelope =
         envelope::read(&message.header).map_err(|fault| Failure::Refused(fault.to_string()))?;
     let message = message.with_header(message.header.slice(envelope.length..));

@@ -12,6 +12,8 @@ mod bad_mail;
 mod dots;
 pub mod envelope;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod inbox;
 mod intake;
 mod reading;
@@ -201,6 +203,9 @@ impl Station {
                  used, which is tried every few seconds",
                 self.folder.name
             );
+            let text = format!("{directory}: {text}");
+            let Folder { name, role, .. } = &*self.folder;
+            self.context.activity.folder_failed(name, role, &text);
         }
         self.trouble = Some(text);
     }

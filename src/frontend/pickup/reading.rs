@@ -3,15 +3,17 @@
 //! Danger: a file may be anything: a database, a UTF-16 text, 10 GB of nothing; and a program may
 //! go on writing to what we have taken. Rule: it is looked through before it is read, in pieces, by
 //! threads that may wait; what is too large or holds a NUL octet is refused; one whose size or time
-//! has changed meanwhile is not finished.
+//! has changed meanwhile is not finished; one with a second name (a hard link) may be somebody else's
+//! and is refused.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::Failure;
 use super::dots::{Survey, Unstuff};
-use crate::frontend::smtp::receive::Incoming;
+use super::{Failure, Folder};
+use crate::frontend::Context;
+use crate::frontend::smtp::receive::{Incoming, Problem};
 use crate::mail::{MemoryBudget, Message};
 use crate::platform::{self, FileVersion};
 use crate::protocol::smtp::data::LineEnds;
@@ -22,6 +24,33 @@ const PIECE: usize = 64 << 10;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The fields that these libraries write first, in lower case.
 const ENVELOPE_FIELDS: [&[u8]; 2] = [b"x-sender", b"x-receiver"];
+
+/// The largest message, and who says so.
+#[derive(Clone, Debug)]
+pub(super) struct Limit {
+    octets: u64,
+    whose: String,
+}
+
+impl Limit {
+    /// The smaller one of ours and the service's, as over SMTP.
+    pub fn of(folder: &Folder, context: &Context) -> Self {
+        let own = context.limits.max_message_bytes;
+        match folder.submission.features().max_size {
+            Some(octets) if octets < own => {
+                Self { octets, whose: format!("what the service of {} takes", folder.role) }
+            }
+            _ => Self { octets: own, whose: "Proxy.Limits.MaxMessageBytes".to_owned() },
+        }
+    }
+
+    fn exceeded(&self, by: &str) -> Failure {
+        Failure::Refused(format!(
+            "it has {by} octets; {} are the limit: {}",
+            self.octets, self.whose
+        ))
+    }
+}
 
 /// A file that was looked through.
 #[derive(Debug)]
@@ -42,15 +71,18 @@ struct Facts {
 
 impl Opened {
     /// Opens a file that is no link, and looks through it. Blocks.
-    pub fn open(path: &Path, limit: u64) -> Result<Self, Failure> {
+    pub fn open(path: &Path, limit: &Limit) -> Result<Self, Failure> {
         let mut file = platform::open_no_link(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(Failure::Refused("it is no regular file".to_owned()));
         }
-        if metadata.len() > limit {
-            let text = format!("it has {} octets; {limit} are the limit", metadata.len());
-            return Err(Failure::Refused(text));
+        if platform::has_other_names(&metadata) {
+            let text = "it has a second name (a hard link), so that it may be somebody else's file";
+            return Err(Failure::Refused(text.to_owned()));
+        }
+        if metadata.len() > limit.octets {
+            return Err(limit.exceeded(&metadata.len().to_string()));
         }
         let facts = look_through(&mut file)?;
         if facts.has_nul {
@@ -66,11 +98,11 @@ impl Opened {
     }
 
     /// The message, envelope fields included, lines ended by CRLF alone.
-    pub async fn message(self, budget: &MemoryBudget, limit: u64) -> Result<Message, Failure> {
+    pub async fn message(self, budget: &MemoryBudget, limit: &Limit) -> Result<Message, Failure> {
         let Self { mut file, version, facts } = self;
         let start = if facts.has_bom { BOM.len() as u64 } else { 0 };
         file.seek(SeekFrom::Start(start))?;
-        let mut incoming = Incoming::new(budget, limit);
+        let mut incoming = Incoming::new(budget, limit.octets);
         let mut dots = facts.is_stuffed.then(Unstuff::default);
         let mut ends = LineEnds::default();
         loop {
@@ -91,7 +123,10 @@ impl Opened {
         if platform::file_version(&file.metadata()?) != version {
             return Err(Failure::Later("somebody is still writing to it".to_owned()));
         }
-        Ok(incoming.finish().await.map_err(crate::mail::Error::from)?)
+        match incoming.finish().await {
+            Err(Problem::TooLarge) => Err(limit.exceeded("too many")),
+            finished => Ok(finished.map_err(crate::mail::Error::from)?),
+        }
     }
 }
 
@@ -148,13 +183,18 @@ fn has_envelope(octets: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    async fn read(content: &[u8], limit: u64) -> Result<(String, bool), Failure> {
+    fn limit(octets: u64) -> Limit {
+        Limit { octets, whose: "ours".to_owned() }
+    }
+
+    async fn read(content: &[u8], octets: u64) -> Result<(String, bool), Failure> {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.eml");
         std::fs::write(&path, content).expect("written");
-        let opened = Opened::open(&path, limit)?;
+        let limit = limit(octets);
+        let opened = Opened::open(&path, &limit)?;
         let eight_bit = opened.is_eight_bit();
-        let message = opened.message(&MemoryBudget::new(4 << 20), limit).await?;
+        let message = opened.message(&MemoryBudget::new(4 << 20), &limit).await?;
         let (mut reader, mut all) = (message.reader(), Vec::new());
         while let Some(piece) = reader.next().await.expect("readable") {
             all.extend_from_slice(&piece);
@@ -205,15 +245,34 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.eml");
         std::fs::write(&path, "A: b\r\n\r\nx").expect("written");
-        let opened = Opened::open(&path, 1000).expect("opened");
+        let opened = Opened::open(&path, &limit(1000)).expect("opened");
         std::fs::write(&path, "A: b\r\n\r\nx and more").expect("written");
-        let failure = opened.message(&MemoryBudget::new(4 << 20), 1000).await;
+        let failure = opened.message(&MemoryBudget::new(4 << 20), &limit(1000)).await;
         assert!(matches!(failure, Err(Failure::Later(_))));
+    }
+
+    #[tokio::test]
+    async fn line_ends_count() {
+        let failure = read(b"A: b\n\n1\n2\n3\n4\n", 16).await.expect_err("refused");
+        assert_eq!(failure.to_string(), "it has too many octets; 16 are the limit: ours");
+    }
+
+    #[test]
+    fn a_hard_link_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("a.eml");
+        std::fs::write(&path, "From: a@b\r\n\r\nnot yours").expect("written");
+        std::fs::hard_link(&path, folder.path().join("b.eml")).expect("linked");
+        let opened = Opened::open(&path, &limit(1000));
+        let metadata = std::fs::metadata(&path).expect("there");
+        assert_eq!(opened.is_err(), platform::has_other_names(&metadata), "where it can be told");
+        std::fs::remove_file(folder.path().join("b.eml")).expect("removed");
+        assert!(Opened::open(&path, &limit(1000)).is_ok());
     }
 
     #[test]
     fn a_folder_is_no_message() {
         let folder = tempfile::tempdir().expect("folder");
-        assert!(Opened::open(folder.path(), 1000).is_err());
+        assert!(Opened::open(folder.path(), &limit(1000)).is_err());
     }
 }

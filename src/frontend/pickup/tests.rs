@@ -28,6 +28,7 @@ struct Sent {
 /// A role in memory.
 struct Role {
     rule: SenderRule,
+    max_size: Option<u64>,
     failure: Mutex<Option<Kind>>,
     sent: Mutex<Vec<Sent>>,
     told: Notify,
@@ -37,6 +38,7 @@ impl Default for Role {
     fn default() -> Self {
         Self {
             rule: SenderRule::Keep,
+            max_size: None,
             failure: Mutex::default(),
             sent: Mutex::default(),
             told: Notify::new(),
@@ -58,7 +60,7 @@ struct Handle(Arc<Role>);
 
 impl Submission for Handle {
     fn features(&self) -> Features {
-        Features::default()
+        Features { max_size: self.0.max_size, ..Features::default() }
     }
 
     fn begin<'a>(
@@ -89,7 +91,10 @@ impl Transaction for InMemory {
         let address = recipient.address.to_string();
         let result = match address.as_str() {
             "unknown@x" => Err(Error::new(Kind::Rejected, "unknown@x is not known")),
-            _ => Ok(self.sent.recipients.push(address)),
+            _ => {
+                self.sent.recipients.push(address);
+                Ok(())
+            }
         };
         async { result }.boxed()
     }
@@ -129,9 +134,13 @@ struct Scene {
 
 impl Scene {
     fn new(rule: SenderRule) -> Self {
+        Self::with(Role { rule, ..Role::default() })
+    }
+
+    fn with(role: Role) -> Self {
         let place = tempfile::tempdir().expect("folder");
         std::fs::create_dir(place.path().join("in")).expect("made");
-        let role = Arc::new(Role { rule, ..Role::default() });
+        let role = Arc::new(role);
         let station = station(place.path(), &role);
         Self { role, station, place, now: Instant::now() }
     }
@@ -262,6 +271,47 @@ async fn refused_files_go_to_bad_mail_with_the_reason() {
         assert_eq!(kept, text);
         assert_eq!(scene.names("in/.authbridge"), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn the_limit_is_the_smaller_one_and_is_named() {
+    for (max_size, whose) in [
+        (Some(20), "20 are the limit: what the service of Mail.Sending takes"),
+        (Some(1 << 40), "are the limit: Proxy.Limits.MaxMessageBytes"),
+        (None, "are the limit: Proxy.Limits.MaxMessageBytes"),
+    ] {
+        let mut scene = Scene::with(Role { max_size, ..Role::default() });
+        let own = usize::try_from(scene.station.context.limits.max_message_bytes).expect("small");
+        let size = if max_size == Some(20) { 1 } else { own };
+        scene.drop_file("a.eml", &(FILE.to_owned() + &"x".repeat(size)));
+        scene.work().await;
+        let told = std::fs::read_to_string(scene.path("bad/a.eml.txt")).expect("there");
+        assert!(told.contains(whose) && scene.role.sent().is_empty(), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_the_folder_as_a_client_and_why_files_are_not_sent() {
+    let mut scene = Scene::new(SenderRule::Keep);
+    scene.drop_file("a.eml", FILE);
+    scene.drop_file("b.eml", "From: a@x\r\n\r\ntext");
+    scene.work().await;
+    scene.role.fails_with(Some(Kind::Unavailable));
+    scene.drop_file("c.eml", FILE);
+    scene.work().await;
+    let snapshot = scene.station.context.activity.snapshot();
+    let row = &snapshot.clients[0];
+    assert_eq!((row.login.as_str(), row.logins, row.refusals), ("pickup iis", 1, 1));
+    let role = &snapshot.roles[0];
+    assert_eq!((role.role.as_str(), role.sent, role.failures), ("Mail.Sending", 1, 2));
+    let (_, reference, text) = role.last_failure.as_ref().expect("noted");
+    assert_eq!((reference.as_str(), text.as_str()), ("pickup iis", "c.eml: the disk is full"));
+    std::fs::remove_dir_all(scene.path("in")).expect("removed");
+    scene.station.round(&CancellationToken::new()).await;
+    scene.station.round(&CancellationToken::new()).await;
+    let role = scene.station.context.activity.snapshot().roles.remove(0);
+    let (_, _, text) = role.last_failure.expect("noted");
+    assert!(role.failures == 3 && text.contains("in: "), "{text}");
 }
 
 #[tokio::test]

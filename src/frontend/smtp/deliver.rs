@@ -51,7 +51,7 @@ impl Session {
                 let chunks = Chunks::new(self.incoming(&mail));
                 (sender, mail, chunks)
             }
-            State::InChunks(sender, mail, chunks) => (sender, mail, chunks),
+            State::InChunks(sender, mail, chunks) => (sender, mail, *chunks),
             other => return Ok(other),
         };
         chunks.read(&mut self.connection, size).await?;
@@ -68,7 +68,7 @@ impl Session {
         match chunks.problem() {
             Ok(chunks) => {
                 self.reply(&Answer::new(250, "2.0.0", format!("{size} octets received")));
-                Ok(State::InChunks(sender, mail, chunks))
+                Ok(State::InChunks(sender, mail, Box::new(chunks)))
             }
             Err(problem) => {
                 let answer = self.refuse(&Error::from(problem), &sender, "BDAT");

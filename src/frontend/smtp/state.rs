@@ -25,7 +25,7 @@ pub(super) enum State {
     /// MAIL was accepted.
     InTransaction(Sender, Mail),
     /// BDAT has begun.
-    InChunks(Sender, Mail, Chunks),
+    InChunks(Sender, Mail, Box<Chunks>),
 }
 
 /// Who sends, and through what.

@@ -20,6 +20,10 @@ pub(in super::super) fn file_version(metadata: &Metadata) -> FileVersion {
     FileVersion { inode: metadata.ino(), length: metadata.len(), modified }
 }
 
+pub(in super::super) fn has_other_names(metadata: &Metadata) -> bool {
+    metadata.nlink() > 1
+}
+
 pub(in super::super) fn is_foreign(metadata: &Metadata) -> bool {
     let me = geteuid();
     !me.is_root() && metadata.uid() != me.as_raw()

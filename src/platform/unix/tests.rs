@@ -52,6 +52,19 @@ fn root_keeps_the_owner_and_gives_new_files_to_the_folder() {
 }
 
 #[test]
+fn a_second_name_is_seen_until_it_is_gone() {
+    let folder = folder();
+    let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+    fs::write(&file, "x").expect("written");
+    let has = || has_other_names(&fs::metadata(&file).expect("there"));
+    assert!(!has());
+    fs::hard_link(&file, &other).expect("linked");
+    assert!(has());
+    fs::remove_file(other).expect("removed");
+    assert!(!has());
+}
+
+#[test]
 fn links_and_pipes_do_not_hold_us_up() {
     let folder = folder();
     let (file, link) = (folder.path().join("file"), folder.path().join("link"));

@@ -17,6 +17,10 @@ pub(in super::super) fn file_version(metadata: &Metadata) -> FileVersion {
     FileVersion { inode: 0, length: metadata.file_size(), modified: metadata.last_write_time() }
 }
 
+pub(in super::super) fn has_other_names(_: &Metadata) -> bool {
+    false
+}
+
 pub(in super::super) fn is_foreign(_: &Metadata) -> bool {
     false
 }

@@ -59,6 +59,22 @@ pub fn without_bcc(header: &[u8]) -> Option<Vec<u8>> {
     Some(new)
 }
 
+/// False for an address that a lenient parser may take for another: one whose quoted local part holds
+/// what ends or begins an address elsewhere (`"<c@d>"@e`, `"j (d"@e`), and one with the beginning of
+/// an encoded word, which parsers have been seen to decode (RFC 2047 section 5 forbids it there).
+/// A header that such a parser reads must not name it.
+pub fn is_unmistakable(address: &str) -> bool {
+    if address.contains("=?") {
+        return false;
+    }
+    let Some((local, _)) = address.rsplit_once('@') else { return true };
+    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return true;
+    };
+    let strange = |c: char| c.is_control() || (c.is_whitespace() && c != ' ');
+    !inner.contains(|c| strange(c) || r#"()<>[],;:\"@"#.contains(c))
+}
+
 /// What a field is to the question of who receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -337,6 +353,29 @@ mod tests {
         assert!(new.starts_with(b"To: J\xfc <c@d>\r\nX-Original-To: \xd6l <a@b>, J\xfc"));
         let new = for_graph(b"To: \xfc@b\r\n\r\n", &["a@b"]);
         assert_eq!(new, b"X-Original-To: \xfc@b\r\nBcc: a@b\r\n\r\n");
+    }
+
+    #[test]
+    fn addresses_that_hold_others_are_told_from_the_rest() {
+        for (address, expected) in [
+            ("a@b", true),
+            ("postmaster", true),
+            ("\"j d\"@e", true),
+            ("\"j.d\"@[192.0.2.1]", true),
+            ("j\u{fc}rgen@ex\u{e4}mple.de", true),
+            ("\"<c@d>\"@e", false),
+            ("\"c@d\"@e", false),
+            ("\"j (d\"@e", false),
+            ("\"j, d\"@e", false),
+            ("\"j; d\"@e", false),
+            ("\"g:d\"@e", false),
+            ("\"j\\\"d\"@e", false),
+            ("\"j\u{2028}d\"@e", false),
+            ("\"j\td\"@e", false),
+            ("=?utf-8?q?c=40d=3e?=@e", false),
+        ] {
+            assert_eq!(is_unmistakable(address), expected, "{address}");
+        }
     }
 
     #[test]

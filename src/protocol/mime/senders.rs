@@ -205,6 +205,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn from_becomes_the_mailbox_and_the_old_one_reply_to() {
         let table: [(&[u8], &[u8]); 22] = [
             (b"From: erp@contoso.example\r\n", b""),

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
@@ -27,6 +27,13 @@ const END: &str = ".eml";
 
 /// How the names of files begin that are being written.
 const UNFINISHED: &str = "new-";
+
+/// Where message files are moved that have no row: a crash leaves some, which nobody misses; but who
+/// restores an older database, or copies it without its `-wal`, has the last copies here.
+pub(super) const LEFT: &str = "left";
+
+/// For so long: a restored database that lacks something is noticed within days.
+const LEFT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Messages up to so many octets are read whole: one call to another thread, and no file stays
 /// open while it is sent.
@@ -179,8 +186,9 @@ impl Files {
         let root = self.root.clone();
         let found = blocking(move || {
             let entries = fs::read_dir(&root)?.collect::<io::Result<Vec<_>>>()?;
-            let is_folder =
-                |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_folder = |entry: &fs::DirEntry| {
+                entry.file_name() != LEFT && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            };
             Ok(entries.into_iter().filter(is_folder).map(|entry| entry.path()).collect())
         });
         found.await?.map_err(|error: io::Error| Error::Failed(error.to_string()))
@@ -206,9 +214,18 @@ impl Files {
         Ok(named.into_iter().filter(|(name, _)| !arriving.contains(name)).collect())
     }
 
-    /// Removes files that no row knows.
-    pub(super) async fn sweep(paths: Vec<PathBuf>) -> Result<(), Error> {
-        blocking(move || paths.iter().for_each(|path| remove_file(path))).await
+    /// Moves files aside that no row knows; half-written ones go.
+    pub(super) async fn sweep(&self, paths: Vec<PathBuf>) -> Result<(), Error> {
+        let left = self.root.join(LEFT);
+        let moving = move || paths.iter().try_for_each(|path| leave(path, &left));
+        blocking(moving).await?.map_err(|error| Error::Failed(error.to_string()))
+    }
+
+    /// Removes what was moved aside long before `now`.
+    pub(super) async fn forget_left(&self, now: SystemTime) -> Result<(), Error> {
+        let left = self.root.join(LEFT);
+        let forgotten = blocking(move || forget_left(&left, now));
+        forgotten.await?.map_err(|error| Error::Failed(error.to_string()))
     }
 }
 
@@ -290,6 +307,34 @@ fn remove_file(path: &Path) {
         }
         _ => {}
     }
+}
+
+/// Its time is that of the move, so that it is kept for as long as said.
+fn leave(path: &Path, left: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+        remove_file(path);
+        return Ok(());
+    }
+    platform::create_private_directory(left)?;
+    let target = left.join(name);
+    fs::rename(path, &target)?;
+    File::options().write(true).open(&target)?.set_modified(SystemTime::now())
+}
+
+fn forget_left(left: &Path, now: SystemTime) -> io::Result<()> {
+    let entries = match fs::read_dir(left) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let before = now.checked_sub(LEFT_KEPT).unwrap_or(SystemTime::UNIX_EPOCH);
+    for entry in entries {
+        let entry = entry?;
+        if is_older(&entry, before) && name_of(&entry).is_some() {
+            remove_file(&entry.path());
+        }
+    }
+    Ok(())
 }
 
 fn read_file(path: &Path, size: u64, header: u64) -> Result<Message, Error> {
@@ -402,7 +447,7 @@ mod tests {
         files.prepare(folder.path().join("none")).await.expect("made");
         let message = Message::from_bytes(Bytes::from("A: b\r\n\r\nx"));
         let arriving = files.write(&message).await.expect("written");
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_secs(60);
         let shard = files.shards().await.expect("read").remove(0);
         let seen = || files.settled(shard.clone(), later);
         assert_eq!(seen().await.expect("read"), []);
@@ -410,8 +455,16 @@ mod tests {
         arriving.keep();
         let path = files.path(&name);
         assert_eq!(seen().await.expect("read"), [(name, path.clone())]);
-        Files::sweep(vec![path.clone()]).await.expect("swept");
+        files.sweep(vec![path.clone()]).await.expect("swept");
         assert!(!path.exists());
+        let kept = folder.path().join(FOLDER).join(LEFT).join(path.file_name().expect("a name"));
+        let now = SystemTime::now();
+        files.forget_left(now + LEFT_KEPT - Duration::from_secs(60)).await.expect("looked");
+        assert_eq!(fs::read(&kept).expect("kept for a week"), b"A: b\r\n\r\nx");
+        let notes = kept.with_file_name("notes.txt");
+        fs::write(&notes, b"somebody's").expect("written");
+        files.forget_left(now + LEFT_KEPT + Duration::from_secs(60)).await.expect("looked");
+        assert!(!kept.exists() && notes.exists());
     }
 
     #[tokio::test]

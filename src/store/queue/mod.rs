@@ -249,6 +249,13 @@ impl Queue {
         self.0.retried.notified().await;
     }
 
+    /// Lets an entry go out from whatever mailbox its role has when it is sent: its lane names none
+    /// any more. False as for [`Self::retry`].
+    pub async fn free_of_mailbox(&self, id: EntryId) -> Result<bool, Error> {
+        let queue = Arc::clone(&self.0);
+        finished(async move { queue.free_of_mailbox(id).await }).await
+    }
+
     /// Removes an entry and its message for good, without a report. False: there is none, or it is
     /// being sent (held counts as that).
     pub async fn remove(&self, id: EntryId) -> Result<bool, Error> {

@@ -95,7 +95,12 @@ async fn sweep(queue: Weak<Inner>, opened: SystemTime) {
     let before = opened.checked_sub(CLOCK_STEP).unwrap_or(SystemTime::UNIX_EPOCH);
     match sweep_all(&queue, before).await {
         Ok(0) => {}
-        Ok(removed) => tracing::info!(removed, "removed message files that a crash had left"),
+        Ok(files) => tracing::warn!(
+            files,
+            "message files without an entry were moved into spool/left, where they are kept for a \
+             week: a crash leaves some, of messages that nobody was promised or that were sent; \
+             after restoring or moving the database look there for what it does not know"
+        ),
         Err(error) => tracing::warn!(%error, "the queue's folder could not be looked through"),
     }
 }
@@ -103,6 +108,7 @@ async fn sweep(queue: Weak<Inner>, opened: SystemTime) {
 /// Folder by folder, so that a hundred thousand names are never in memory; ends with the queue.
 pub(super) async fn sweep_all(queue: &Weak<Inner>, before: SystemTime) -> Result<usize, Error> {
     let Some(first) = queue.upgrade() else { return Ok(0) };
+    first.files.forget_left(SystemTime::now()).await?;
     let shards = first.files.shards().await?;
     drop(first);
     let mut removed = 0;
@@ -120,7 +126,7 @@ pub(super) async fn sweep_all(queue: &Weak<Inner>, before: SystemTime) -> Result
             }
         }
         removed += orphans.len();
-        Files::sweep(orphans).await?;
+        queue.files.sweep(orphans).await?;
     }
     Ok(removed)
 }

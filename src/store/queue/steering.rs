@@ -37,6 +37,15 @@ impl Inner {
         Ok(left)
     }
 
+    pub(super) async fn free_of_mailbox(&self, id: EntryId) -> Result<bool, Error> {
+        let mut writing = self.database.write(Durability::Synced).await?;
+        let freed =
+            sqlx::query("UPDATE entry SET lane = role_key WHERE id = ? AND state IN (0, 3)");
+        let freed = freed.bind(id.0).execute(writing.connection()).await?;
+        writing.commit().await?;
+        Ok(freed.rows_affected() > 0)
+    }
+
     /// Gives those that were left alone.
     pub(super) async fn remove(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, Error> {
         let mut writing = self.database.write(Durability::Synced).await?;

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::clients::{Client, Facts, Kind};
+use super::folders::{FOLDER, PICKUP};
 use super::session::Program;
 use super::{Activity, MAX_NAME, cleaned};
 use crate::platform;
@@ -30,9 +31,9 @@ const MAX_OCTETS: u64 = 16 << 20;
 const VERSION: u32 = 1;
 
 /// What a session may be.
-const PROTOCOLS: [&str; 3] = ["SMTP", "IMAP", "POP3"];
+const PROTOCOLS: [&str; 4] = ["SMTP", "IMAP", "POP3", PICKUP];
 /// How a client may have come in.
-const MECHANISMS: [&str; 4] = ["PLAIN", "LOGIN", "USER", "none"];
+const MECHANISMS: [&str; 5] = ["PLAIN", "LOGIN", "USER", "none", FOLDER];
 
 #[derive(Serialize, Deserialize)]
 struct Document {

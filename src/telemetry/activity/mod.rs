@@ -5,10 +5,12 @@
 //! oldest, texts from outside are cut and cleaned, and an entry costs one short lock or an atomic.
 //! No password, token or message content is ever noted here.
 //!
-//! `session` is what is known of a connection, `clients` the inventory, `roles` and `history` what
-//! became of it, `keeping` what survives a restart, `rows` what others see.
+//! `session` is what is known of a connection, `clients` the inventory, `folders` those that leave
+//! files, `roles` and `history` what became of it, `keeping` what survives a restart, `rows` what
+//! others see.
 
 mod clients;
+mod folders;
 mod history;
 mod keeping;
 mod roles;
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+pub use self::folders::PICKUP;
 pub use self::rows::{ClientRow, Point, RoleRow, SessionRow, Snapshot};
 
 use self::clients::{Inventory, Seen};

@@ -58,9 +58,9 @@ pub struct ClientRow {
     pub known: bool,
     /// From where.
     pub address: IpAddr,
-    /// `SMTP`, `IMAP` or `POP3`.
+    /// `SMTP`, `IMAP`, `POP3`, or [`super::PICKUP`] for a folder.
     pub protocol: &'static str,
-    /// `PLAIN`, `LOGIN`, `USER`, `none` …
+    /// `PLAIN`, `LOGIN`, `USER`, `none`, `folder`.
     pub mechanism: &'static str,
     /// With TLS.
     pub tls: bool,

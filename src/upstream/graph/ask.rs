@@ -290,6 +290,7 @@ impl Mailbox {
         }
         let answer = self.within(size, &done, read(request, MAX_PAGE)).await?;
         self.heed(&answer);
+        self.client.time.hear(&answer.headers);
         Ok(answer)
     }
 

@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout};
 use super::ask::Urgency;
 use super::body::Mime;
 use super::failure;
+use super::ledger::UnderWay;
+use super::service_time::ServiceTime;
 use super::turns::{CONCURRENT, NoTurn, Turn, Turns, Turnstile};
 use crate::config::role::{Microsoft365, MicrosoftApp};
 use crate::mail::{Error, Kind};
@@ -75,6 +77,10 @@ pub(super) struct Client {
     tokens: Arc<dyn TokenSource>,
     client_id: String,
     turns: Turns,
+    /// What time it is there.
+    pub time: ServiceTime,
+    /// It has been said that lost messages can't be looked for.
+    pub told_blind: AtomicBool,
 }
 
 impl Client {
@@ -94,7 +100,14 @@ impl Client {
             tokens,
             client_id: account.client_id.clone(),
             turns: turns.clone(),
+            time: ServiceTime::default(),
+            told_blind: AtomicBool::new(false),
         }
+    }
+
+    /// Who is sending what right now, in whatever role.
+    pub fn under_way(&self) -> &UnderWay {
+        self.turns.under_way()
     }
 
     /// The mailbox that `login` stands for. Asks for its token.
@@ -288,7 +301,9 @@ impl Mailbox {
     ) -> Result<Answer, NoAnswer> {
         let request = self.request(token, method, &format!("{}{path}", self.root), payload);
         let Outgoing { request, size, done } = request.map_err(NoAnswer::NotSent)?;
-        self.exchange(request, size, &done).await
+        let answer = self.exchange(request, size, &done).await?;
+        self.client.time.hear(&answer.headers);
+        Ok(answer)
     }
 
     /// A request with everything that Graph wants to see.

@@ -12,7 +12,7 @@ use super::attachment::{self, SESSION_FROM};
 use super::body::{AttachmentReader, Mime, base64_size, plain_size};
 use super::client::{Mailbox, Patience};
 use super::draft::Draft;
-use super::ledger::{Before, Book, Ledger, Left, MessageKey, PartKey, Sought};
+use super::ledger::{Before, Book, Going, Ledger, Left, MessageKey, PartKey, Sought};
 use super::outcome::{Failed, Finding, HandedOver, Trace, look, look_in_sent_items};
 use super::send_mail::send_mail;
 use super::smtp_way::SmtpWay;
@@ -25,6 +25,10 @@ use crate::protocol::mime::outline::{Part, Segment};
 
 /// The client's reason where attachments may not be sent apart.
 const ONE_REQUEST: &str = "it exceeds what is sent in one request";
+
+/// What the sender is told of a message that may have been sent and can't be looked for.
+const MAY_HAVE_BEEN_SENT: &str =
+    "The message may have been sent; the service did not confirm it and can't be asked";
 
 /// A request body that Graph is known to take: its pages say 4 MB, and more has been seen to pass
 /// for JSON only. Less was taken in 2021, hence [`RequestLimit`].
@@ -91,42 +95,65 @@ pub(super) struct Delivery<'a> {
     pub smtp: Option<SmtpWay<'a>>,
 }
 
+/// A message that is sent. Its attempt stays in the ledger until those who would try again know:
+/// they die with this process, or do not hear of it.
+pub(super) struct Unnoted {
+    /// Others at the same part wait until then.
+    going: Going,
+    part: PartKey,
+    key: MessageKey,
+    copy: Option<SystemTime>,
+}
+
+impl Unnoted {
+    /// They know.
+    pub async fn noted(self, role: &str, memory: &Memory) {
+        memory.ledger.settle(role, self.part, self.key, self.copy).await;
+        drop(self.going);
+    }
+}
+
 impl Delivery<'_> {
-    /// Sends it; gives the service's note.
-    pub async fn run(self, envelope: &[&str]) -> Result<String, Error> {
+    /// Sends it; gives the service's note, and what is to be struck out once others have noted that.
+    pub async fn run(self, envelope: &[&str]) -> Result<(String, Option<Unnoted>), Error> {
         // Nothing can be recognised without a Message-ID; front-ends add a missing one.
         let Some(message_id) = message_id(&self.message.header) else {
-            return self.send(None).await.map_err(|failed| failed.error);
+            let sent = self.send(None).await;
+            return sent.map(|note| (note, None)).map_err(|failed| failed.error);
         };
         let ledger = &self.memory.ledger;
         let key = MessageKey::new(&self.mailbox.user, &message_id);
         let part = PartKey::new(key, envelope.iter().copied());
-        let before = ledger.under_way().enter(part, self.message).await;
+        let client = &self.mailbox.client;
+        let before = client.under_way().enter(part, self.message).await;
         let mut going = match before.map_err(|error| self.unreadable(error))? {
-            Before::Sent => return Ok("sent meanwhile by an attempt that was under way".to_owned()),
+            Before::Sent => {
+                return Ok(("sent meanwhile by an attempt that was under way".to_owned(), None));
+            }
             Before::Nothing(going) => going,
         };
         let earlier = ledger.uncertain(part).await.map_err(|error| self.no_ledger(error))?;
         let is_first = earlier.is_none();
-        let since = earlier.as_ref().map_or_else(SystemTime::now, |earlier| earlier.since);
+        let since = earlier.as_ref().map_or_else(|| client.time.now(), |earlier| earlier.since);
         let sought = Sought { message_id: &message_id, key, part, ledger, since };
         let result = match earlier {
             Some(earlier) => self.send_again(sought, earlier.left).await,
             None => self.send(Some(sought)).await,
         };
-        let role = &self.mailbox.client.role;
-        match &result {
-            Ok(_) => {
+        match result {
+            Ok(note) => {
                 going.sent(self.message);
-                ledger.settle(role, part, key, self.policy.save_to_sent_items).await;
+                let copy = self.policy.save_to_sent_items.then(|| client.time.now().at);
+                Ok((note, Some(Unnoted { going, part, key, copy })))
             }
-            Err(failed) if failed.certain && is_first => {
-                ledger.settle(role, part, key, false).await;
+            Err(failed) => {
+                // What an earlier attempt may have done is as open as before.
+                if failed.certain && is_first {
+                    ledger.settle(&client.role, part, key, None).await;
+                }
+                Err(failed.error)
             }
-            // What an earlier attempt may have done is as open as before.
-            Err(_) => {}
         }
-        result.map_err(|failed| failed.error)
     }
 
     /// An earlier attempt may have sent it after all.
@@ -148,6 +175,7 @@ impl Delivery<'_> {
         match finding {
             Finding::Sent => return Ok("an earlier attempt had been successful".to_owned()),
             Finding::Unclear(reason) => return Err(Failed::uncertain(self.unclear(&reason))),
+            Finding::Blind(reason) => return Err(Failed::uncertain(self.given_up(&reason))),
             Finding::NotSent => {}
         }
         match left {
@@ -275,6 +303,19 @@ impl Delivery<'_> {
             self.mailbox.client.role
         );
         Error::new(Kind::OutcomeUnknown, text)
+    }
+
+    /// Permanent: nobody will ever know without another permission, and the sender should hear it
+    /// while it matters. The note stays, so that a retry after the permission is given finds out.
+    fn given_up(self, reason: &str) -> Error {
+        let text = format!(
+            "{}: an earlier attempt may have sent this message, and the application may not look \
+             for it: it is not sent again. Ask a recipient whether it came, or grant Mail.Read and \
+             retry it: {reason}",
+            self.mailbox.client.role
+        );
+        let reply = SmtpReply::new(554, (5, 4, 0), MAY_HAVE_BEEN_SENT);
+        Error::new(Kind::NotPermitted, text).with_reply(reply)
     }
 
     fn no_ledger(self, error: crate::store::Error) -> Error {

@@ -74,6 +74,8 @@ pub struct Mailbox {
     pub items: HashMap<String, Item>,
     uploads: Vec<(String, Value, Vec<u8>)>,
     pub limit: usize,
+    /// Its clock is ahead of ours by so many seconds.
+    pub ahead: i64,
     pub most_at_once: usize,
     at_once: usize,
 }
@@ -155,6 +157,16 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
         }
     };
     fake.mailbox().at_once -= 1;
+    dated(&fake, response)
+}
+
+/// Every answer tells the time.
+fn dated(fake: &Fake, mut response: Response) -> Response {
+    let rfc = &time::format_description::well_known::Rfc2822;
+    let date = clock(&fake.mailbox()).format(rfc).expect("a date").replace("+0000", "GMT");
+    let headers = response.headers_mut();
+    headers.insert("date", date.parse().expect("a value"));
+    headers.insert("request-id", "fake-id".parse().expect("a value"));
     response
 }
 
@@ -210,13 +222,17 @@ fn create(mailbox: &mut Mailbox, request: &Recorded, sent: bool) -> Response {
         return refuse(400, "ErrorMimeContentInvalidBase64String");
     };
     let id = format!("id-{}=", mailbox.items.len());
-    let now = time::OffsetDateTime::now_utc();
+    let now = clock(mailbox);
     let made = now.format(&time::format_description::well_known::Rfc3339).expect("a date");
     mailbox.items.insert(id.clone(), Item { mime, sent, made, ..Item::default() });
     match sent {
         true => (StatusCode::ACCEPTED, [("request-id", "fake-id")]).into_response(),
         false => reply(201, &json!({ "id": id, "isDraft": true })),
     }
+}
+
+fn clock(mailbox: &Mailbox) -> time::OffsetDateTime {
+    time::OffsetDateTime::now_utc() + time::Duration::seconds(mailbox.ahead)
 }
 
 fn search(mailbox: &Mailbox, query: &str, sent: bool) -> Response {

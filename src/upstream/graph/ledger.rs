@@ -17,17 +17,18 @@ mod memory;
 mod under_way;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub(super) use self::book::Book;
 pub(super) use self::keys::{MessageKey, PartKey};
 use self::memory::Memory;
-pub(super) use self::under_way::{Before, UnderWay};
+pub(super) use self::under_way::{Before, Going, UnderWay};
+use super::service_time::{Clock, Since};
 use crate::store::Error;
 use crate::store::handovers::Handover;
 
-/// Our clock and the service's may differ by so much.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(15 * 60);
+/// Stands before what the disk keeps about an attempt whose beginning is by our own clock.
+const BY_OWN_CLOCK: &str = "own ";
 
 /// What an attempt has left at the service. Its text is what the disk keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Left {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uncertain {
     /// When the first attempt began.
-    pub since: SystemTime,
+    pub since: Since,
     /// What the last one left.
     pub left: Left,
 }
@@ -81,7 +82,6 @@ pub(super) struct Uncertain {
 pub(super) struct Ledger {
     memory: Memory,
     book: Book,
-    under_way: UnderWay,
     /// The warning about a disk that takes no notes has been given.
     warned: AtomicBool,
 }
@@ -90,11 +90,6 @@ impl Ledger {
     /// A ledger that writes through to `book`.
     pub fn new(book: Book) -> Self {
         Self { book, ..Self::default() }
-    }
-
-    /// Who is sending what right now.
-    pub fn under_way(&self) -> &UnderWay {
-        &self.under_way
     }
 
     /// Copies of the message, made after `since`, that Sent Items holds for certain.
@@ -109,26 +104,36 @@ impl Ledger {
             return Ok(Some(known));
         }
         let noted = self.book.uncertain(part).await?;
-        Ok(noted.map(|Handover { since, trace }| Uncertain {
-            since,
-            left: trace.as_deref().map_or(Left::Copy, Left::read),
+        Ok(noted.map(|Handover { since: at, trace }| {
+            let trace = trace.as_deref().unwrap_or_default();
+            let (clock, left) = match trace.strip_prefix(BY_OWN_CLOCK) {
+                Some(left) => (Clock::Own, left),
+                None => (Clock::Service, trace),
+            };
+            Uncertain { since: Since { at, clock }, left: Left::read(left) }
         }))
     }
 
     /// An attempt is about to ask the service, or has left something there; an earlier beginning
     /// stays.
-    pub async fn begin(&self, role: &str, part: PartKey, since: SystemTime, left: Left) {
-        let text = left.text();
+    pub async fn begin(&self, role: &str, part: PartKey, since: Since, left: Left) {
+        let clock = if since.clock == Clock::Own { BY_OWN_CLOCK } else { "" };
+        let text = format!("{clock}{}", left.text());
         self.memory.begin(part, since, left);
-        let written = self.book.begin(part, since, &text).await;
+        let written = self.book.begin(part, since.at, &text).await;
         self.tell(role, written);
     }
 
-    /// The outcome is known. `sent`: Sent Items has one copy more.
-    pub async fn settle(&self, role: &str, part: PartKey, message: MessageKey, sent: bool) {
-        let at = sent.then(SystemTime::now);
-        self.memory.settle(part, message, at);
-        let written = self.book.settle(part, message, at).await;
+    /// The outcome is known. `sent`: since then Sent Items has one copy more.
+    pub async fn settle(
+        &self,
+        role: &str,
+        part: PartKey,
+        message: MessageKey,
+        sent: Option<SystemTime>,
+    ) {
+        self.memory.settle(part, message, sent);
+        let written = self.book.settle(part, message, sent).await;
         self.tell(role, written);
     }
 
@@ -155,18 +160,13 @@ pub(super) struct Sought<'a> {
     pub part: PartKey,
     pub ledger: &'a Ledger,
     /// When the first attempt began.
-    pub since: SystemTime,
+    pub since: Since,
 }
 
 impl Sought<'_> {
-    /// A copy made before can't be of any attempt.
-    pub fn earliest(&self) -> SystemTime {
-        self.since.checked_sub(CLOCKS_DIFFER).unwrap_or(self.since)
-    }
-
-    /// Later copies that are there for another reason, as of now.
-    pub async fn known_copies(&self) -> Result<u64, Error> {
-        self.ledger.copies(self.key, self.earliest()).await
+    /// Copies made since then that are there for another reason, as of now.
+    pub async fn known_copies(&self, earliest: SystemTime) -> Result<u64, Error> {
+        self.ledger.copies(self.key, earliest).await
     }
 
     /// Notes what this attempt leaves at the service.
@@ -177,6 +177,8 @@ impl Sought<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const ROLE: &str = "Mail.Sending";
@@ -190,10 +192,11 @@ mod tests {
         let book = Book::fake();
         let message = MessageKey::new("user@d", "<a@b>");
         let (one, other) = (part(message, "x@y"), part(message, "z@y"));
-        let first = SystemTime::now();
+        let now = SystemTime::now();
+        let first = Since { at: now, clock: Clock::Own };
         let ledger = Ledger::new(book.clone());
         ledger.begin(ROLE, one, first, Left::Copy).await;
-        let later = first + Duration::from_secs(60);
+        let later = Since { at: now + Duration::from_secs(60), clock: Clock::Service };
         ledger.begin(ROLE, one, later, Left::Ready("id=".to_owned())).await;
         for ledger in [ledger, Ledger::new(book.clone())] {
             let known = Uncertain { since: first, left: Left::Ready("id=".to_owned()) };
@@ -201,13 +204,13 @@ mod tests {
             assert_eq!(ledger.uncertain(other).await.expect("read"), None);
         }
         let ledger = Ledger::new(book.clone());
-        ledger.settle(ROLE, other, message, true).await;
+        ledger.settle(ROLE, other, message, Some(now)).await;
         assert!(ledger.uncertain(one).await.expect("read").is_some());
-        ledger.settle(ROLE, one, message, true).await;
+        ledger.settle(ROLE, one, message, Some(now)).await;
         for ledger in [ledger, Ledger::new(book)] {
             assert_eq!(ledger.uncertain(one).await.expect("read"), None);
-            assert_eq!(ledger.copies(message, first).await.expect("read"), 2);
-            assert_eq!(ledger.copies(message, later).await.expect("read"), 0);
+            assert_eq!(ledger.copies(message, now).await.expect("read"), 2);
+            assert_eq!(ledger.copies(message, later.at).await.expect("read"), 0);
         }
     }
 
@@ -218,9 +221,10 @@ mod tests {
         let ledger = Ledger::new(book);
         let message = MessageKey::new("u@d", "<a@b>");
         let part = part(message, "x@y");
-        ledger.begin(ROLE, part, SystemTime::now(), Left::Copy).await;
+        let now = Since { at: SystemTime::now(), clock: Clock::Service };
+        ledger.begin(ROLE, part, now, Left::Copy).await;
         assert!(ledger.uncertain(part).await.expect("read").is_some());
-        ledger.settle(ROLE, part, message, true).await;
+        ledger.settle(ROLE, part, message, Some(now.at)).await;
         assert!(ledger.uncertain(part).await.expect("read").is_none());
         assert_eq!(ledger.copies(message, SystemTime::UNIX_EPOCH).await.expect("read"), 1);
         assert!(ledger.warned.load(Ordering::Relaxed));

@@ -25,6 +25,7 @@ mod ledger;
 mod mailbox;
 mod outcome;
 mod send_mail;
+mod service_time;
 mod smtp_way;
 mod stray;
 #[cfg(all(test, feature = "sandbox"))]
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use crate::config::role::{LargeMessages, Microsoft365};
 use crate::mail::{
@@ -134,6 +136,7 @@ impl Submission for GraphSubmission {
                 login: login.map(str::to_owned),
                 from,
                 recipients: Vec::new(),
+                noted: None,
             };
             Ok(Box::new(transaction) as Box<dyn Transaction>)
         }
@@ -149,10 +152,18 @@ struct GraphTransaction {
     login: Option<String>,
     from: ReversePath,
     recipients: Vec<Recipient>,
+    noted: Option<oneshot::Receiver<()>>,
 }
 
 impl Transaction for GraphTransaction {
+    fn noted_by(&mut self, noted: oneshot::Receiver<()>) {
+        self.noted = Some(noted);
+    }
+
     fn recipient(&mut self, recipient: Recipient) -> BoxFuture<'_, Result<(), Error>> {
+        if !recipients::is_unmistakable(recipient.address.as_str()) {
+            return std::future::ready(Err(self.mistakable())).boxed();
+        }
         let known = self.recipients.iter().any(|one| one.address == recipient.address);
         let result = match self.recipients.len() {
             MAX_RECIPIENTS.. if !known => Err(self.too_many()),
@@ -192,13 +203,37 @@ impl Transaction for GraphTransaction {
                 memory: &self.memory,
                 smtp,
             };
-            Ok(Delivered { note: delivery.run(&envelope).await?, queued: false })
+            let (note, unnoted) = delivery.run(&envelope).await?;
+            if let Some(unnoted) = unnoted {
+                let (mailbox, memory) = (Arc::clone(&self.mailbox), Arc::clone(&self.memory));
+                let strike_out = async move { unnoted.noted(&mailbox.client.role, &memory).await };
+                match self.noted {
+                    None => strike_out.await,
+                    Some(noted) => drop(tokio::spawn(async move {
+                        if noted.await.is_ok() {
+                            strike_out.await;
+                        }
+                    })),
+                }
+            }
+            Ok(Delivered { note, queued: false })
         }
         .boxed()
     }
 }
 
 impl GraphTransaction {
+    /// Graph finds recipients by parsing the header, and may find another address in this one.
+    fn mistakable(&self) -> Error {
+        let text = format!(
+            "{}: a recipient's local part holds brackets, quotes or other signs that Microsoft 365 \
+             may read as another address, so nothing is sent there; use an SMTP service for it",
+            self.mailbox.client.role
+        );
+        let words = "Microsoft 365 may take this recipient for another address; not sent";
+        Error::new(Kind::Rejected, text).with_reply(SmtpReply::new(553, (5, 1, 3), words))
+    }
+
     /// Temporary, as RFC 5321 section 4.5.3.1.10 wants: the client sends to the rest once more.
     fn too_many(&self) -> Error {
         let text = format!(

@@ -5,8 +5,9 @@
 //! the Message-ID (or the draft looked at by its id), several times, since a message travels for a
 //! while; only a search that worked may say "not sent".
 
-use reqwest::{Method, StatusCode};
+use std::sync::atomic::Ordering;
 
+use reqwest::{Method, StatusCode};
 use time::OffsetDateTime;
 
 use super::client::{Answer, Mailbox, NoAnswer, Patience, Payload, percent_encode};
@@ -70,8 +71,10 @@ pub(super) enum Finding {
     Sent,
     /// Nothing, and the search worked.
     NotSent,
-    /// Why it can't be known.
+    /// Why it can't be known now.
     Unclear(String),
+    /// Why it can't be known at all: the application may not read mail (Mail.Send alone).
+    Blind(String),
 }
 
 /// The service has taken the message, or not for its size.
@@ -114,17 +117,24 @@ pub(super) async fn hand_over(
             Err(NoAnswer::Lost(error)) => (error, None),
         };
         tracing::warn!(role = mailbox.client.role, error = %error.chain(), "was the message sent?");
+        let status = answer.as_ref().map(|answer| answer.status.as_u16());
         match look(mailbox, trace).await {
             Finding::Sent => {
                 return Ok(HandedOver::Taken("found among the sent messages".to_owned()));
             }
-            Finding::Unclear(reason) => return Err(Failed::uncertain(unknown(error, &reason))),
+            // Graph says 503 to what it has not begun (Graph page `concepts/errors`). Who can't look
+            // takes its word: an outage would make a dead letter of every message.
+            Finding::Blind(_) if status == Some(503) => return Err(error.into()),
+            Finding::Unclear(reason) | Finding::Blind(reason) => {
+                return Err(Failed::uncertain(unknown(error, &reason)));
+            }
             Finding::NotSent => {}
         }
-        let status = answer.as_ref().map(|answer| answer.status);
-        match status.map(|status| status.as_u16()) {
+        match status {
             Some(200..300) => return Ok(HandedOver::TooLarge(not_sent(error))),
             Some(503 | 504) if !resent && patience.wait(answer.as_ref()).await => resent = true,
+            // The draft is still one, long after it was first asked for, and may not be sent.
+            Some(403) if matches!(trace, Trace::Draft { .. }) => return Err(error.into()),
             // What the service's own code says about trying again is kept.
             Some(500..) if error.kind != Kind::Unavailable => return Err(error.into()),
             _ => return Err(Failed::uncertain(not_sent(error))),
@@ -183,19 +193,37 @@ pub(super) async fn look_in_sent_items(mailbox: &Mailbox, sought: Sought<'_>) ->
     };
     let list = answer.json();
     let Some(list) = list["value"].as_array().filter(|_| answer.status == StatusCode::OK) else {
-        return Finding::Unclear(mailbox.refusal("searching Sent Items", &answer).text);
+        return no_finding(mailbox, "searching Sent Items", &answer);
     };
-    let earliest = OffsetDateTime::from(sought.earliest());
+    let since = mailbox.client.time.earliest(sought.since);
+    let earliest = OffsetDateTime::from(since);
     let is_copy = |item: &&serde_json::Value| {
         item["internetMessageId"].as_str() == Some(message_id)
             && created(item).is_none_or(|made| made >= earliest)
     };
     let copies = list.iter().filter(is_copy).count() as u64;
-    match sought.known_copies().await {
+    match sought.known_copies(since).await {
         Ok(known) if copies > known => Finding::Sent,
         Ok(_) => Finding::NotSent,
         Err(error) => Finding::Unclear(error.to_string()),
     }
+}
+
+/// A refusal is no answer to the question.
+fn no_finding(mailbox: &Mailbox, doing: &str, answer: &Answer) -> Finding {
+    let refusal = mailbox.refusal(doing, answer);
+    if answer.status != StatusCode::FORBIDDEN {
+        return Finding::Unclear(refusal.text);
+    }
+    let client = &mailbox.client;
+    if !client.told_blind.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            role = client.role,
+            "the application may not read mail, so a message whose answer was lost can't be looked \
+             for: it is reported as one that may have been sent. Grant Mail.Read (for exactly once)"
+        );
+    }
+    Finding::Blind(refusal.text)
 }
 
 /// The draft, or its copy when the draft is gone where a copy is kept.
@@ -220,6 +248,6 @@ async fn look_at_draft(
         (StatusCode::OK, Some(true)) => Finding::NotSent,
         (StatusCode::OK, Some(false)) => Finding::Sent,
         (StatusCode::NOT_FOUND, _) if !keeps_copy => Finding::Sent,
-        _ => Finding::Unclear(mailbox.refusal("looking at the draft", &answer).text),
+        _ => no_finding(mailbox, "looking at the draft", &answer),
     }
 }

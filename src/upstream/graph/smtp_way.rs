@@ -40,7 +40,9 @@ impl SmtpWay<'_> {
         tracing::warn!(role = mailbox.client.role, error = %error.chain(), "was the message sent?");
         match look(mailbox, Trace::SentItems(sought)).await {
             Finding::Sent => Ok("found among the sent messages".to_owned()),
-            Finding::NotSent | Finding::Unclear(_) => Err(Failed::uncertain(error)),
+            Finding::NotSent | Finding::Unclear(_) | Finding::Blind(_) => {
+                Err(Failed::uncertain(error))
+            }
         }
     }
 

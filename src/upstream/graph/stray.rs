@@ -47,7 +47,7 @@ async fn find(mailbox: &Mailbox, sought: Sought<'_>) -> Option<Vec<String>> {
     let answer = mailbox.call(Method::GET, &path, &Payload::None).await.ok()?;
     let list = answer.json();
     let list = list["value"].as_array().filter(|_| answer.status == StatusCode::OK)?;
-    let earliest = OffsetDateTime::from(sought.earliest());
+    let earliest = OffsetDateTime::from(mailbox.client.time.earliest(sought.since));
     let is_stray = |item: &&Value| {
         item["internetMessageId"].as_str() == Some(sought.message_id)
             && item["isDraft"].as_bool() == Some(true)

@@ -106,6 +106,29 @@ async fn the_envelope_decides_who_receives() {
     assert_eq!(error.kind, Kind::Rejected);
 }
 
+/// Graph has no envelope: whatever another parser reads out of such a Bcc would get the mail.
+#[tokio::test]
+async fn a_recipient_that_could_be_read_as_another_is_refused_by_itself() {
+    let (fake, role) = upload_role().await;
+    let mut transaction = role.begin(None, ReversePath::default()).await.expect("begun");
+    let recipient = |text| Recipient::new(Address::parse(text).expect("an address"));
+    for text in
+        ["\"j (d\"@e", "\"<c@d>\"@e", "\"c@d,\"@e", "\"a\\\"b\"@e", "=?utf-8?q?c=40d=2c?=@e"]
+    {
+        let error = transaction.recipient(recipient(text)).await.expect_err(text);
+        assert!(!error.kind.is_temporary(), "{text}");
+        assert!(!error.chain().contains(text), "{text} is in the log");
+        let reply = error.reply.expect("a reply");
+        assert_eq!((reply.code, reply.enhanced), (553, (5, 1, 3)), "{text}");
+    }
+    transaction.recipient(recipient("\"j d\"@e")).await.expect("accepted");
+    let message = Message::from_bytes(Bytes::from(small()));
+    transaction.deliver(Arc::new(message)).await.expect("sent");
+    let mime = String::from_utf8(only(fake.sent()).mime).expect("text");
+    assert!(mime.contains("\r\nBcc: <\"j d\"@e>\r\n"), "{mime}");
+    assert_eq!(mime.matches("\nBcc:").count(), 1, "{mime}");
+}
+
 #[tokio::test]
 async fn a_signed_in_user_sends_as_me() {
     let fake = Fake::start().await;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::Urgency;
+use super::ledger::UnderWay;
 use crate::telemetry::metrics;
 
 /// Requests of one mailbox at a time (Graph page `concepts/throttling-limits`: Outlook, 4).
@@ -21,7 +22,10 @@ pub(super) const CONCURRENT: usize = 4;
 
 /// The turns of every mailbox; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<ByMailbox>>);
+pub struct Turns {
+    by_mailbox: Arc<Mutex<ByMailbox>>,
+    under_way: UnderWay,
+}
 
 /// By application and mailbox.
 type ByMailbox = HashMap<(String, String), Arc<Turnstile>>;
@@ -29,10 +33,16 @@ type ByMailbox = HashMap<(String, String), Arc<Turnstile>>;
 impl Turns {
     /// Those of the mailbox `user` for the application `client_id`.
     pub(super) fn of(&self, client_id: &str, user: &str) -> Arc<Turnstile> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.by_mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turnstile| Arc::strong_count(turnstile) > 1);
         let turn = turns.entry((client_id.to_lowercase(), user.to_lowercase()));
         Arc::clone(turn.or_default())
+    }
+
+    /// The attempts under way: one at a time for each message, whichever role, of whichever
+    /// configuration, it is sent through.
+    pub(super) fn under_way(&self) -> &UnderWay {
+        &self.under_way
     }
 }
 
@@ -181,7 +191,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&one, &turns.of("other", "jane@example.com")));
         drop(one);
         let _ = turns.of("app", "x");
-        assert_eq!(turns.0.lock().expect("no panic").len(), 1);
+        assert_eq!(turns.by_mailbox.lock().expect("no panic").len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

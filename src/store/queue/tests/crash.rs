@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use super::*;
-use crate::store::queue::files::{FOLDER, Name};
+use crate::store::queue::files::{FOLDER, LEFT, Name};
 use crate::store::queue::opening::{CUT_OFF, sweep_all};
 
 /// As the sweep at the start does, for files that a test has made just now.
@@ -87,7 +87,28 @@ async fn what_was_sent_is_not_sent_again_for_its_file() {
     let again = own(copy.path()).await;
     assert_eq!(again.counts().await.expect("read"), Counts::default());
     assert_eq!(sweep(&again).await, 1);
-    assert!(files(copy.path()).is_empty());
+    assert!(files(copy.path()).iter().all(|path| path.parent().is_some_and(|p| p.ends_with(LEFT))));
+}
+
+/// Somebody copies `spool.sqlite` without its `-wal`, or restores yesterday's.
+#[tokio::test]
+async fn an_older_database_costs_no_message_its_last_copy() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    let yesterday = killed(folder.path());
+    let id = one(&queue).await;
+    let path = queue.path(id).await.expect("read").expect("there");
+    let restored = killed(folder.path());
+    for end in ["", "-wal"] {
+        let name = format!("{}{end}", SPOOL.file);
+        fs::copy(yesterday.path().join(&name), restored.path().join(&name)).expect("restored");
+    }
+    let again = own(restored.path()).await;
+    assert_eq!(again.counts().await.expect("read").waiting, 0);
+    assert_eq!(sweep(&again).await, 1);
+    assert_eq!(sweep(&again).await, 0, "what was put by is let alone");
+    let kept = restored.path().join(FOLDER).join(LEFT).join(path.file_name().expect("a name"));
+    assert_eq!(fs::read(kept).expect("kept"), TEXT);
 }
 
 #[tokio::test]

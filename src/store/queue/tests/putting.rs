@@ -33,7 +33,7 @@ async fn an_entry_comes_back_as_it_was_put() {
     assert_eq!(octets(&queue.message(id).await.expect("a message")).await, TEXT);
     assert_eq!(id.to_string().parse(), Ok(id));
     let path = queue.path(id).await.expect("read").expect("there");
-    assert_eq!(files(folder.path()), [path.clone()]);
+    assert_eq!(files(folder.path()), std::slice::from_ref(&path));
     assert_eq!(fs::read(path).expect("plain"), TEXT);
 }
 

@@ -55,6 +55,18 @@ async fn a_visitor_works_beside_the_owner_and_leaves_what_is_taken() {
 }
 
 #[tokio::test]
+async fn an_entry_may_be_freed_of_its_mailbox_unless_it_is_being_sent() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    let taken = Draft::starting(Start::Taken).put(&queue).await;
+    assert!(!queue.free_of_mailbox(taken).await.expect("no error"));
+    let waiting = one(&queue).await;
+    assert!(queue.free_of_mailbox(waiting).await.expect("no error"));
+    let entry = queue.show(waiting).await.expect("read").expect("there");
+    assert_eq!(entry.lane, "sales", "its role alone");
+}
+
+#[tokio::test]
 async fn owner_and_visitor_at_the_same_time_take_or_drop_each_entry_once() {
     let folder = folder();
     let queue = own(folder.path()).await;

@@ -63,6 +63,7 @@ impl Book {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 pub mod fake {
     //! The promises of `store::handovers` in memory, and a disk that can be full.
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{Left, MessageKey, PartKey, Uncertain};
+use super::{Left, MessageKey, PartKey, Since, Uncertain};
 
 /// Messages remembered, each with a few dozen octets.
 const REMEMBERED: usize = 20_000;
@@ -39,7 +39,7 @@ impl Memory {
         self.with(|entries| entries.uncertain.get(&part).cloned())
     }
 
-    pub fn begin(&self, part: PartKey, since: SystemTime, left: Left) {
+    pub fn begin(&self, part: PartKey, since: Since, left: Left) {
         self.with(|entries| {
             if let Some(known) = entries.uncertain.get_mut(&part) {
                 known.left = left;
@@ -84,7 +84,12 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Clock;
     use super::*;
+
+    fn now() -> Since {
+        Since { at: SystemTime::now(), clock: Clock::Service }
+    }
 
     #[test]
     fn the_oldest_is_forgotten() {
@@ -93,7 +98,7 @@ mod tests {
         let part = |n: usize| PartKey::new(key(n), ["x@y"].into_iter());
         for n in 0..=REMEMBERED {
             memory.settle(part(n), key(n), Some(SystemTime::now()));
-            memory.begin(part(n), SystemTime::now(), Left::Copy);
+            memory.begin(part(n), now(), Left::Copy);
         }
         let copies = |n| memory.copies(key(n), SystemTime::UNIX_EPOCH);
         assert_eq!((copies(0), copies(1)), (0, 1));
@@ -107,7 +112,7 @@ mod tests {
         let message = MessageKey::new("u", "<a@b>");
         let part = PartKey::new(message, ["x@y"].into_iter());
         for _ in 0..=REMEMBERED_COPIES {
-            memory.begin(part, SystemTime::now(), Left::Copy);
+            memory.begin(part, now(), Left::Copy);
             memory.settle(part, message, Some(SystemTime::now()));
         }
         assert_eq!(memory.with(|entries| entries.uncertain_by_age.len()), 0);

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
@@ -17,12 +18,12 @@ use crate::mail::Message;
 /// Octets compared at a time.
 const PIECE: usize = 64 << 10;
 
-/// Who is sending what.
-#[derive(Debug, Default)]
+/// Who is sending what; clones are the same.
+#[derive(Clone, Debug, Default)]
 pub(in super::super) struct UnderWay(Arc<Mutex<HashMap<PartKey, Arc<Turn<Last>>>>>);
 
-/// The content that the last attempt of a row has sent.
-type Last = Option<Arc<Message>>;
+/// The content that the last attempt of a row has sent, and when.
+type Last = Option<(Arc<Message>, Instant)>;
 
 /// What went before an attempt that waited.
 pub(in super::super) enum Before {
@@ -42,13 +43,16 @@ pub(in super::super) struct Going {
 impl UnderWay {
     /// Waits until no other attempt at `part` is running.
     pub async fn enter(&self, part: PartKey, message: &Arc<Message>) -> io::Result<Before> {
+        let asked = Instant::now();
         // First, so that whoever gives up while waiting leaves nothing behind either.
         let mut going = Going { turn: None, all: Arc::clone(&self.0), part };
         let turn = Arc::clone(lock(&self.0).entry(part).or_default());
         let turn = turn.lock_owned().await;
         let last = turn.clone();
         going.turn = Some(turn);
-        if let Some(last) = last
+        // Who came after it was sent is no impatient client: it had its answer, or will look.
+        if let Some((last, sent)) = last
+            && asked <= sent
             && are_alike(&last, message).await?
         {
             return Ok(Before::Sent);
@@ -61,7 +65,7 @@ impl Going {
     /// The message was sent: those who wait learn of it.
     pub fn sent(&mut self, message: &Arc<Message>) {
         if let Some(turn) = &mut self.turn {
-            **turn = Some(Arc::clone(message));
+            **turn = Some((Arc::clone(message), Instant::now()));
         }
     }
 }
@@ -100,6 +104,7 @@ async fn are_alike(one: &Message, other: &Message) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use futures_util::FutureExt as _;
 

@@ -20,6 +20,9 @@ use crate::upstream::graph::client::{Answer, percent_encode};
 
 /// Messages moved at a time when INBOX is renamed.
 const MOVED_AT_ONCE: usize = 500;
+/// Folders that one command makes, each a request, under the list's turn: people's trees have a few
+/// levels, Exchange allows 300, and a name of 4,000 would keep the mailbox busy for minutes.
+const MADE_AT_ONCE: usize = 30;
 
 /// See [`crate::mail::Mailbox::create`].
 pub(super) async fn create(engine: &Engine, name: &str) -> Result<(), Error> {
@@ -34,8 +37,15 @@ pub(super) async fn create(engine: &Engine, name: &str) -> Result<(), Error> {
 
 /// Makes a folder and those above it that are missing.
 async fn make_all(engine: &Engine, mut list: List, path: &str) -> Result<List, Error> {
+    let missing = missing(&list, path);
+    if missing.len() > MADE_AT_ONCE {
+        let role = &engine.graph.client.role;
+        let text = format!("{role}: {} folders were to be made by one command", missing.len());
+        let hint = "too many folders at once: make those above it first";
+        return Err(Error::new(Kind::Unsupported, text).with_hint(hint));
+    }
     // No name is sent before all of them are known to be possible.
-    let parts: Vec<(usize, String)> = missing(&list, path)
+    let parts: Vec<(usize, String)> = missing
         .into_iter()
         .map(|end| display_of(engine, &path[..end]).map(|display| (end, display)))
         .collect::<Result<_, _>>()?;

@@ -220,3 +220,155 @@ async fn the_notes_of_the_state_folder_serve_over_a_restart() {
     send(&role, small()).await.expect("sent on purpose");
     assert_eq!(fake.sent().len(), 3);
 }
+
+#[tokio::test]
+async fn the_copy_is_found_by_the_service_s_clock_whatever_ours_says() {
+    for ahead in [-36_000, 36_000] {
+        let (fake, book) = (Fake::start().await, Book::fake());
+        fake.mailbox().ahead = ahead;
+        // The first one's beginning is by our own clock: nobody has said another time yet.
+        for first in [true, false] {
+            let role = submission_noting(&book, &fake.url, true);
+            if !first {
+                send(&role, numbered(2)).await.expect("sent");
+            }
+            let before = fake.sent().len();
+            fake.fault("sendMail", [Fault::DoneThenSilence]);
+            let text = numbered(3 + usize::from(first));
+            crash_with(&fake, &role, text.clone()).await;
+            let role = submission_noting(&book, &fake.url, true);
+            let note = send(&role, text).await.expect("found").note;
+            assert_eq!(note, "an earlier attempt had been successful", "{ahead} {first}");
+            assert_eq!(fake.sent().len(), before + 1, "{ahead} {first}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_copy_is_not_taken_for_this_one_by_a_clock_of_ours_that_is_behind() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    fake.mailbox().ahead = 36_000;
+    let role = submission_noting(&book, &fake.url, true);
+    send(&role, numbered(2)).await.expect("sent");
+    // Somebody else's, an hour before: by our clock it is yet to come.
+    let hour_ago = time::OffsetDateTime::now_utc() + time::Duration::seconds(36_000 - 3600);
+    let made = hour_ago.format(&time::format_description::well_known::Rfc3339).expect("a date");
+    let old = Item { mime: numbered(3).into(), sent: true, made, ..Item::default() };
+    fake.mailbox().items.insert("old=".to_owned(), old);
+    fake.fault("sendMail", [Fault::Silence]);
+    assert_eq!(send(&role, numbered(3)).await.expect_err("lost").kind, Kind::Unavailable);
+    send(&role, numbered(3)).await.expect("sent");
+    assert_eq!(fake.sent().len(), 3, "the older copy was taken for it");
+}
+
+#[tokio::test]
+async fn an_attempt_of_the_configuration_before_is_waited_for() {
+    let fake = Fake::start().await;
+    let turns = Turns::default();
+    let role = || submission_in(&turns, &fake.url, true, LargeMessages::Upload, Tokens::default());
+    let (before, after) = (role(), role());
+    let both = [send(&before, small()), send(&after, small())];
+    let notes: Vec<String> = futures_util::future::join_all(both)
+        .await
+        .into_iter()
+        .map(|result| result.expect("sent").note)
+        .collect();
+    assert_eq!(fake.sent().len(), 1);
+    assert!(notes[1].contains("under way"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn what_may_have_been_sent_and_can_not_be_looked_for_is_told_to_its_sender() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    let role = submission_noting(&book, &fake.url, true);
+    fake.fault("sendMail", [Fault::DoneBut(504)]);
+    let denied = r#"{"error":{"code":"ErrorAccessDenied","message":"Access is denied."}}"#;
+    fake.fault("sentitems", [0; 6].map(|_| Fault::Answer(403, denied, None)));
+    // The client, or the queue, is told to come again.
+    assert_eq!(send(&role, small()).await.expect_err("lost").kind, Kind::OutcomeUnknown);
+    let error = send(&role, small()).await.expect_err("given up");
+    assert_eq!((error.kind, error.kind.is_temporary()), (Kind::NotPermitted, false));
+    let reply = error.reply.expect("a reply");
+    assert_eq!((reply.code, reply.enhanced), (554, (5, 4, 0)));
+    assert!(reply.text.contains("may have been sent"), "{}", reply.text);
+    assert!(error.text.contains("grant Mail.Read"), "{}", error.text);
+    assert_eq!(asked(&fake, "POST /sendMail"), 1, "it was sent again");
+    // The right was granted: a retry finds it.
+    assert_eq!(book.noted(), 1);
+    let note = send(&role, small()).await.expect("found").note;
+    assert_eq!((note.as_str(), fake.sent().len()), ("an earlier attempt had been successful", 1));
+}
+
+#[tokio::test]
+async fn who_can_not_look_believes_that_an_outage_has_sent_nothing() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    let role = submission_noting(&book, &fake.url, true);
+    fake.fault("sendMail", [Fault::Answer(503, "", None)]);
+    fake.fault("sentitems", [0; 3].map(|_| Fault::Answer(403, "", None)));
+    assert_eq!(send(&role, small()).await.expect_err("down").kind, Kind::Unavailable);
+    assert_eq!(book.noted(), 0);
+    send(&role, small()).await.expect("sent");
+    assert_eq!((fake.sent().len(), asked(&fake, "POST /sendMail")), (1, 2));
+}
+
+#[tokio::test]
+async fn a_draft_that_may_not_be_sent_any_more_is_refused_for_good() {
+    let (fake, book) = (Fake::start().await, Book::fake());
+    let role = submission_noting(&book, &fake.url, true);
+    let text = with_attachments(&[5_000_000]).0;
+    let denied = r#"{"error":{"code":"ErrorAccessDenied","message":"Access is denied."}}"#;
+    fake.fault("/send", [Fault::Silence, Fault::Answer(403, denied, None)]);
+    assert_eq!(send(&role, text.clone()).await.expect_err("lost").kind, Kind::Unavailable);
+    assert_eq!(send(&role, text.clone()).await.expect_err("denied").kind, Kind::NotPermitted);
+    assert!(fake.mailbox().items.is_empty(), "the draft is left behind");
+    // Once more, when the right is back: another draft, and it is sent.
+    send(&role, text).await.expect("sent");
+    assert_eq!((fake.sent().len(), book.noted()), (1, 0));
+}
+
+/// The figures of `docs/RELIABILITY.md`, section "Once".
+#[tokio::test]
+async fn being_sure_costs_no_request_while_nothing_is_lost() {
+    let (fake, folder) = (Fake::start().await, tempfile::tempdir().expect("a folder"));
+    let queue = Queue::open(folder.path(), Access::Owner).await.expect("opens");
+    let role = submission_noting(&Book::Disk(queue.handovers()), &fake.url, true);
+    let mut asked = 0;
+    let mut requests = || {
+        let (before, now) = (asked, fake.lines().len());
+        asked = now;
+        now - before
+    };
+    for number in 0..20 {
+        send(&role, numbered(number)).await.expect("sent");
+    }
+    assert_eq!(requests(), 20, "one for each");
+    send(&role, numbered(0)).await.expect("sent on purpose");
+    assert_eq!(requests(), 1, "the same Message-ID once more");
+    // A draft, its send, and two for an upload of two slices.
+    let text = with_attachments(&[5_000_000]).0.replace("m'1@", "m'large@");
+    send(&role, text).await.expect("sent");
+    assert_eq!(requests(), 5, "{:?}", fake.lines());
+    fake.fault("sendMail", [Fault::DoneBut(502)]);
+    send(&role, numbered(30)).await.expect("found");
+    assert_eq!(requests(), 2, "the answer was lost: one look more");
+    fake.fault("sendMail", [Fault::Answer(503, "", Some(("retry-after", "0")))]);
+    send(&role, numbered(31)).await.expect("sent");
+    assert_eq!(requests(), 5, "nothing was sent: three looks and another attempt");
+    fake.fault("sendMail", [Fault::DoneThenSilence]);
+    crash_with(&fake, &role, numbered(32)).await;
+    let role = submission_noting(&Book::Disk(queue.handovers()), &fake.url, true);
+    send(&role, numbered(32)).await.expect("found");
+    assert_eq!(requests(), 2, "after a crash: one look and no other attempt");
+}
+
+async fn crash_with(fake: &Fake, role: &GraphSubmission, text: String) {
+    let before = fake.sent().len();
+    tokio::select! {
+        result = send(role, text) => panic!("answered: {result:?}"),
+        () = async {
+            while fake.sent().len() == before {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+}

@@ -70,6 +70,20 @@ async fn a_list_with_what_is_open_is_one_request() {
     assert_eq!(desk.service.count(), 1, "as of now");
 }
 
+/// Found by a hostile client's test: one CREATE made thousands of folders, a request each.
+#[tokio::test]
+async fn a_name_of_thousands_of_levels_is_refused_before_anything_is_made() {
+    let desk = Desk::with(&[]).await;
+    desk.names().await;
+    desk.service.asked();
+    let error = desk.mailbox.create(&"a/".repeat(4000)).await.expect_err("too deep");
+    assert_eq!((error.kind, desk.service.count()), (Kind::Unsupported, 0));
+    assert!(error.hint.is_some_and(|hint| hint.contains("too many folders")), "{error:?}");
+    let deep = vec!["a"; 30].join("/");
+    desk.mailbox.create(&deep).await.expect("made");
+    assert!(desk.names().await.contains(&deep));
+}
+
 #[tokio::test]
 async fn folders_are_made_with_those_above() {
     let desk = Desk::with(&[]).await;
