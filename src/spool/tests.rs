@@ -190,7 +190,7 @@ async fn fallback_keeps_what_fails_for_now_and_passes_on_what_fails_for_good() {
         (begins, || error(Kind::Unavailable), Ok("queued as "), 1),
         (begins, || error(Kind::SignInNeeded), Ok("does not accept our sign-in"), 1),
         (begins, || replied(Kind::NotPermitted, 550, (5, 7, 1)), Err(550), 0),
-        (asks_for_b, || replied(Kind::Unavailable, 450, (4, 2, 1)), Ok("1 recipients queued"), 1),
+        (asks_for_b, || replied(Kind::Unavailable, 450, (4, 2, 1)), Ok("1 recipient queued"), 1),
         (asks_for_b, || replied(Kind::NotFound, 550, (5, 1, 1)), Ok("taken"), 0),
         (asks_for_b, || replied(throttled(), 452, (4, 5, 3)), Ok("taken"), 0),
         (delivers, || error(throttled()), Ok("the mail service is busy"), 1),
