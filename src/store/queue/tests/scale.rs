@@ -67,3 +67,52 @@ async fn no_question_that_is_asked_often_reads_a_table_through() {
         }
     }
 }
+
+/// What a client waits for its 250 where everything is written down first: one after the other, and
+/// sixteen at once, who share their commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_come_together_share_the_disk() {
+    const MESSAGES: usize = 160;
+    for clients in [1, 16] {
+        let folder = folder();
+        let queue = own(folder.path()).await;
+        let begun = Instant::now();
+        let sessions = (0..clients).map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                for _ in 0..MESSAGES / clients {
+                    let message = Message::from_bytes(Bytes::from(vec![b'x'; 5 << 10]));
+                    let draft = Draft { message, ..Draft::new(&["a@b.c"]) };
+                    let put = queue.put_unanswered(draft.entry(), "identity").await;
+                    queue.answered(&[put.expect("put")]).await.expect("noted");
+                }
+            })
+        });
+        for session in sessions.collect::<Vec<_>>() {
+            session.await.expect("no panic");
+        }
+        let took = begun.elapsed();
+        let each = took / u32::try_from(MESSAGES).expect("few");
+        assert_eq!(queue.counts().await.expect("read").waiting, MESSAGES as u64);
+        eprintln!("{MESSAGES} messages of 5 KiB, {clients} at once: {took:?}, {each:?} each");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_a_long_queue_are_removed_in_one_commit_each() {
+    let folder = folder();
+    let queue = own(folder.path()).await;
+    run(&queue, MANY).await;
+    let begun = Instant::now();
+    let (mut after, mut left) = (None, 0);
+    for _ in 0..10 {
+        let page = queue.list(Filter::default(), after, 500).await.expect("read");
+        after = page.last().map(|one| one.id);
+        let ids: Vec<_> = page.iter().map(|one| one.id).collect();
+        left += queue.remove_many(&ids).await.expect("removed").len();
+    }
+    // Of ten one is taken, one held.
+    let counts = queue.counts().await.expect("read");
+    assert_eq!((left, counts.waiting + counts.dead), (1000, 96_000));
+    eprintln!("4,000 entries removed in {:?}", begun.elapsed());
+}
