@@ -53,4 +53,5 @@ bench:
 # Kills, broken connections, failing services and jumping clocks while clients send; ten minutes.
 # AUTHBRIDGE_FAULTS=seed,rounds repeats a run.
 faults:
+	$(CARGO) test --locked --test all faults::a_short_storm -- --ignored --nocapture
 	$(CARGO) test --locked --test all faults::a_long_storm -- --ignored --nocapture
