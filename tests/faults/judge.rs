@@ -123,7 +123,7 @@ impl Judge {
     }
 
     /// Judges; `passage` knows what became of a connection.
-    pub fn verdict(&self, passage: impl Fn(SocketAddr) -> Option<Passage>) -> Verdict {
+    pub fn verdict(&self, passage: impl Fn(SocketAddr, Instant) -> Option<Passage>) -> Verdict {
         self.with(|records| records.verdict(&passage))
     }
 
@@ -202,7 +202,7 @@ impl Records {
         }
     }
 
-    fn verdict(&self, passage: &impl Fn(SocketAddr) -> Option<Passage>) -> Verdict {
+    fn verdict(&self, passage: &impl Fn(SocketAddr, Instant) -> Option<Passage>) -> Verdict {
         let mut verdict = Verdict { misdelivered: self.wrong.clone(), ..Verdict::default() };
         for record in self.letters.values() {
             let accepted = record.accepted.iter().filter(|accepted| **accepted).count();
@@ -233,11 +233,18 @@ impl Records {
     }
 
     /// Whether nobody can have known that this copy had been taken.
-    fn excuse(&self, copy: Arrival, passage: &impl Fn(SocketAddr) -> Option<Passage>) -> bool {
+    fn excuse(
+        &self,
+        copy: Arrival,
+        passage: &impl Fn(SocketAddr, Instant) -> Option<Passage>,
+    ) -> bool {
         if copy.via != Via::Smtp {
             return false;
         }
-        let lost = copy.peer.and_then(passage).is_some_and(|one| one.lost_what_was_said(copy.at));
+        let lost = copy
+            .peer
+            .and_then(|peer| passage(peer, copy.at))
+            .is_some_and(|one| one.lost_what_was_said(copy.at));
         lost || self.kill_after(copy.at).is_some_and(|time| time <= SETTLING)
     }
 
@@ -348,7 +355,7 @@ mod tests {
         letter.recipients.iter().map(|one| delivery(letter, one, via, at)).collect()
     }
 
-    fn no_passage(_: SocketAddr) -> Option<Passage> {
+    fn no_passage(_: SocketAddr, _: Instant) -> Option<Passage> {
         None
     }
 
@@ -415,7 +422,7 @@ mod tests {
             judge.arrived(&all(&letter, Via::Smtp, at));
             judge.arrived(&[delivery(&letter, &letter.recipients[0], Via::Smtp, at)]);
             let passage = Passage { last_answer, ended, broken: true };
-            let verdict = judge.verdict(|_| Some(passage));
+            let verdict = judge.verdict(|_, _| Some(passage));
             assert_eq!(verdict.doubled.is_empty(), excused, "{verdict}");
             assert_eq!(verdict.in_window, usize::from(excused));
         }

@@ -96,8 +96,8 @@ struct Shared {
     storm: AtomicBool,
     /// Of a hundred connections so many are struck, in each direction.
     often: AtomicU64,
-    /// By the address that the cloud sees.
-    passages: Mutex<HashMap<SocketAddr, Passage>>,
+    /// Of SMTP: by the address that the cloud sees, with when they began. Ports are used again.
+    passages: Mutex<HashMap<SocketAddr, Vec<(Instant, Passage)>>>,
 }
 
 impl Taps {
@@ -132,9 +132,11 @@ impl Taps {
         self.0.often.store(percent, Ordering::SeqCst);
     }
 
-    /// What became of the connection that the cloud saw coming from there.
-    pub fn passage(&self, peer: SocketAddr) -> Option<Passage> {
-        self.0.passages.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
+    /// What became of the connection that the cloud saw coming from there at that time.
+    pub fn passage(&self, peer: SocketAddr, at: Instant) -> Option<Passage> {
+        let passages = self.0.passages.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = passages.get(&peer)?.iter().rev();
+        of_peer.filter(|(began, _)| *began <= at).map(|(_, passage)| *passage).next()
     }
 
     fn listen(&self, address: &str, name: &'static str, runtime: &Handle) -> String {
@@ -177,7 +179,7 @@ impl Line {
         let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let Ok(peer) = server.local_addr() else { return };
-        self.noted(peer, |passage| *passage = Passage::default());
+        self.begins(peer);
         let end = {
             let (mut from_client, mut to_client) = client.split();
             let (mut from_server, mut to_server) = server.split();
@@ -202,9 +204,26 @@ impl Line {
         let _ = tokio::time::timeout(FAREWELL, drained).await;
     }
 
+    /// Nobody asks for others than these, and the same port may lead to several services.
+    fn is_smtp(&self) -> bool {
+        matches!(self.name, "gmail" | "plain" | "exchange")
+    }
+
+    fn begins(&self, peer: SocketAddr) {
+        if self.is_smtp() {
+            let mut passages = self.shared.passages.lock().unwrap_or_else(PoisonError::into_inner);
+            passages.entry(peer).or_default().push((Instant::now(), Passage::default()));
+        }
+    }
+
     fn noted(&self, peer: SocketAddr, change: impl FnOnce(&mut Passage)) {
-        let mut passages = self.shared.passages.lock().unwrap_or_else(PoisonError::into_inner);
-        change(passages.entry(peer).or_default());
+        if self.is_smtp() {
+            let mut passages = self.shared.passages.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = passages.get_mut(&peer).and_then(|of_peer| of_peer.last_mut());
+            if let Some((_, passage)) = last {
+                change(passage);
+            }
+        }
     }
 
     /// Passes on what comes, up to the next blow.
@@ -260,8 +279,14 @@ impl Line {
                 tokio::time::sleep(time).await;
                 Some(End::Reset)
             }
-            // Until one of the two sides has had enough.
-            Blow::Hang => std::future::pending().await,
+            // Until one of the two sides has had enough. No service keeps a dead connection for ever,
+            // and some allow three of them.
+            Blow::Hang => {
+                while self.shared.storm.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Some(End::Reset)
+            }
         }
     }
 }

@@ -303,7 +303,7 @@ impl World {
     }
 
     fn judged(mut self) -> Sums {
-        let verdict = self.judge.verdict(|peer| self.taps.passage(peer));
+        let verdict = self.judge.verdict(|peer, at| self.taps.passage(peer, at));
         if !verdict.is_clean() || self.plan.keep {
             self.sums.evidence = self.evidence(&verdict);
         }
