@@ -34,22 +34,10 @@ fn sending(role: &SendingRole, notes: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Defaults, LoadRequest};
+    use crate::config::load::loaded;
 
     fn notes(toml: &str) -> Vec<String> {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, toml).expect("written");
-        let request = LoadRequest {
-            files: vec![file],
-            environment: Vec::new(),
-            defaults: Defaults {
-                state_directory: "s".into(),
-                config_directory: "c".into(),
-                open_dpapi: crate::cli::open_dpapi,
-            },
-        };
-        not_in_effect(&Config::load(&request).expect("valid").config)
+        not_in_effect(&loaded(toml).config)
     }
 
     const GRAPH: &str = "Mail.Sending.ServerType = 'Microsoft365'\n\

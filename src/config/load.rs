@@ -307,5 +307,20 @@ fn secret_file(path: &Path) -> Result<Secret, Explained> {
     Ok(Secret::new(text))
 }
 
+/// For the tests of all rooms: the configuration of that text, which is valid.
+#[cfg(test)]
+pub(crate) fn loaded(toml: &str) -> Loaded {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("proxy.toml");
+    std::fs::write(&file, toml).expect("written");
+    let defaults = Defaults {
+        state_directory: "/s".into(),
+        config_directory: "/c".into(),
+        open_dpapi: |_| Err("not here".to_owned()),
+    };
+    let request = LoadRequest { files: vec![file], environment: Vec::new(), defaults };
+    crate::config::Config::load(&request).expect("valid")
+}
+
 #[cfg(test)]
 mod tests;

@@ -88,27 +88,12 @@ fn named<T: PartialEq>(
 #[cfg(test)]
 pub(in crate::app) mod tests {
     use super::*;
-    use crate::config::{Defaults, LoadRequest};
+    use crate::config::load::loaded;
     use crate::frontend::listener::Protocol;
 
     /// The configuration of that text, which is valid.
     pub(in crate::app) fn configured(toml: &str) -> Config {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, toml).expect("written");
-        let request = LoadRequest {
-            files: vec![file],
-            environment: Vec::new(),
-            defaults: Defaults {
-                state_directory: "/s".into(),
-                config_directory: "/c".into(),
-                open_dpapi: crate::cli::open_dpapi,
-            },
-        };
-        match Config::load(&request) {
-            Ok(loaded) => loaded.config,
-            Err(problems) => unreachable!("{problems}"),
-        }
+        loaded(toml).config
     }
 
     const SMTP: &str = "Mail.Sending.ServerType = 'Smtp'\nMail.Sending.Smtp.Server = 'h'\n";

@@ -3,23 +3,11 @@
 
 use super::*;
 use crate::admin::report::Verdict;
-use crate::config::{Defaults, LoadRequest};
+use crate::config::load::loaded;
 
 fn config(toml: &str) -> Config {
     crate::tls::install_provider();
-    let folder = tempfile::tempdir().expect("folder");
-    let file = folder.path().join("proxy.toml");
-    std::fs::write(&file, toml).expect("written");
-    let request = LoadRequest {
-        files: vec![file],
-        environment: Vec::new(),
-        defaults: Defaults {
-            state_directory: "s".into(),
-            config_directory: "c".into(),
-            open_dpapi: crate::cli::open_dpapi,
-        },
-    };
-    Config::load(&request).expect("valid").config
+    loaded(toml).config
 }
 
 /// A port on which nobody listens.

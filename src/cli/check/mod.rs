@@ -203,23 +203,8 @@ fn clients(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Defaults, LoadRequest, MAPI_NOTICE};
-
-    fn loaded(toml: &str) -> Loaded {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, toml).expect("written");
-        let request = LoadRequest {
-            files: vec![file],
-            environment: Vec::new(),
-            defaults: Defaults {
-                state_directory: "s".into(),
-                config_directory: "c".into(),
-                open_dpapi: crate::cli::open_dpapi,
-            },
-        };
-        Config::load(&request).expect("valid")
-    }
+    use crate::config::MAPI_NOTICE;
+    use crate::config::load::loaded;
 
     const TOML: &str = "Mail.Sending.ServerType = 'Smtp'\nMail.Sending.Smtp.Server = 'h'\n\
         Mail.Sending.Smtp.UseSsl = true\nMail.Sending.Smtp.UseAuth = true\n\

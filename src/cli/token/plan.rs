@@ -221,25 +221,13 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Defaults, LoadRequest};
+    use crate::config::load::loaded;
 
     const APP: &str = "11111111-2222-3333-4444-555555555555";
     const OTHER: &str = "66666666-2222-3333-4444-555555555555";
 
     fn config(toml: &str) -> Config {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("proxy.toml");
-        std::fs::write(&file, toml).expect("written");
-        let request = LoadRequest {
-            files: vec![file],
-            environment: Vec::new(),
-            defaults: Defaults {
-                state_directory: "s".into(),
-                config_directory: "c".into(),
-                open_dpapi: crate::cli::open_dpapi,
-            },
-        };
-        Config::load(&request).expect("valid").config
+        loaded(toml).config
     }
 
     fn graph(role: &str, app: &str, account: &str) -> String {
