@@ -2,7 +2,7 @@
 //!
 //! Danger: a listener that ends at the first error stops all mail, and one that takes every
 //! connection is stopped by whoever opens enough of them. Rule: an accept loop ends only when the
-//! process stops or its address leaves the configuration ([`swap`]); connections beyond the limits are told so in their protocol's words and closed;
+//! process stops or its address leaves the configuration (`swap`); connections beyond the limits are told so in their protocol's words and closed;
 //! at shutdown sessions get their grace and no more.
 
 mod admission;

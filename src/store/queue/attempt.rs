@@ -3,7 +3,7 @@
 //! Danger: an entry that two attempts have is sent twice; an outcome that is noted in parts sends to
 //! somebody again who has it; a queue of a hundred thousand that is read through for each message
 //! stands still. Rule: an entry is taken and settled by its state, in one transaction each; every
-//! question asked here has its index ([`HOT`]).
+//! question asked here has its index (`HOT`).
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -27,7 +27,7 @@ FROM entry e
 WHERE id > ?1 AND (?2 IS NULL OR (state = 3) = ?2) AND (?3 IS NULL OR role_key = ?3)
 ORDER BY id LIMIT ?4";
 
-/// See [`super::attempt::HOT`].
+/// See `HOT` in `super::attempt`.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[COUNTS, LIST];
 
